@@ -1,0 +1,1 @@
+"""The queue: messages between processes over a POSIX named pipe."""
