@@ -1,1 +1,102 @@
-"""."""
+"""The queues that the harness knows, by name, and how to find those that it does not.
+
+An adapter is imported when it is asked for and no sooner: a queue that is not installed costs nobody anything.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import os
+import sys
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any
+
+from .._errors import PlanError
+from ._adapter import Adapter
+
+# The one list of adapters: the name which a plan and the command line call a queue by, and where its adapter is.
+ADAPTERS: dict[str, str] = {
+    "pipes.SimplePipeQueue": f"{__name__}.pipes:SimplePipeQueueAdapter",
+    "multiprocessing.Queue": f"{__name__}.multiprocessing:QueueAdapter",
+}
+DEFAULT = "pipes.SimplePipeQueue"
+
+
+def load(reference: str) -> Adapter:
+    """Return the adapter that *reference* names.
+
+    reference: a name out of ``ADAPTERS``; or ``module:object``; or ``path/to/file.py:object``, an absolute path or one
+        relative to the working directory. The object is an Adapter, or a class or function that makes one.
+
+    Raises PlanError for a name that is not known, and for one which cannot be imported, with the reason.
+    """
+    where, separator, name = ADAPTERS.get(reference, reference).rpartition(":")
+    if not separator or not where or not name:
+        near = difflib.get_close_matches(reference, ADAPTERS, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise PlanError(
+            f"no queue is called {reference!r}{hint} (known: {', '.join(ADAPTERS)}; "
+            "your own: 'module:object' or 'file.py:object')"
+        )
+    try:
+        found = _from_file(where) if where.endswith(".py") else importlib.import_module(where)
+        for part in name.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError, OSError) as error:
+        raise PlanError(f"queue {reference!r} cannot be imported: {type(error).__name__}: {error}") from error
+    made: Any = found if isinstance(found, Adapter) else found() if callable(found) else found
+    if not isinstance(made, Adapter):
+        raise PlanError(f"queue {reference!r}: {made!r} is no monkeywrench.harness.Adapter")
+    return made
+
+
+def reference_of(adapter: Adapter) -> str:
+    """Return the text by which ``load`` finds an adapter again, as well as it can be told."""
+    kind = type(adapter)
+    place = f"{kind.__module__}:{kind.__qualname__}"
+    for name, known in ADAPTERS.items():
+        if known == place:
+            return name
+    module = sys.modules.get(kind.__module__)
+    file = getattr(module, "__file__", None)
+    if module is not None and file is not None and not importable(module):
+        return f"{os.path.abspath(file)}:{kind.__qualname__}"
+    return place
+
+
+def importable(module: ModuleType) -> bool:
+    """Whether a fresh interpreter with the same ``sys.path`` would find this module under its name.
+
+    pytest, for one, can load test modules under names by which nobody else finds them.
+    """
+    file = getattr(module, "__file__", None)
+    if file is None:
+        return module.__name__ != "__main__"
+    # Asked of the finders one by one: importlib.util.find_spec would answer with what is loaded here already.
+    spec: ModuleSpec | None = None
+    name = ""
+    for part in module.__name__.split("."):
+        name = f"{name}.{part}" if name else part
+        path = spec.submodule_search_locations if spec else None
+        found = (finder.find_spec(name, path, None) for finder in sys.meta_path)
+        spec = next((each for each in found if each is not None), None)
+        if spec is None:
+            return False
+    return spec is not None and spec.origin is not None and os.path.realpath(spec.origin) == os.path.realpath(file)
+
+
+def _from_file(path: str) -> Any:
+    name = f"_monkeywrench_{os.path.splitext(os.path.basename(path))[0]}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+__all__ = ["ADAPTERS", "DEFAULT", "Adapter", "importable", "load", "reference_of"]

@@ -1,0 +1,154 @@
+"""The ancestor: a fresh, single-threaded interpreter which forks the trial roots, for a client that has threads.
+
+It ends with its client, whoever kills whom and how: the control socket is at end of file then. Before it ends, all
+that it started ends, and the directories that were entrusted to it are removed.
+
+The client sends one JSON object a packet: ``{"do": "trial" | "abort" | "guard" | "release", "directory": …}``. The ancestor
+answers ``{"ended": directory, "status": …}`` for each trial.
+"""
+
+# The gate comes before whatever a queue may be built on.
+from . import _gate
+
+_gate.install()
+
+import gc  # noqa: E402
+import json  # noqa: E402
+import os  # noqa: E402
+import select  # noqa: E402
+import shutil  # noqa: E402
+import signal  # noqa: E402
+import socket  # noqa: E402
+import sys  # noqa: E402
+from pathlib import Path  # noqa: E402
+from typing import Any  # noqa: E402
+
+from . import _root, _system  # noqa: E402
+from ._wakeup import Wakeup  # noqa: E402
+from .adapters import ADAPTERS, load  # noqa: E402
+
+LONGEST_PACKET = 1 << 16
+
+
+class _Ancestor:
+    def __init__(self, control: socket.socket, wakeup: Wakeup) -> None:
+        self._control = control
+        self._wakeup = wakeup
+        self._trials: dict[int, tuple[str, socket.socket]] = {}
+        self._guarded: set[str] = set()
+
+    def serve(self) -> None:
+        """Do what the client asks for, until it is gone; then end everything."""
+        poll = select.poll()
+        poll.register(self._control, select.POLLIN)
+        poll.register(self._wakeup, select.POLLIN)
+        try:
+            while True:
+                for descriptor, _ in poll.poll():
+                    if descriptor == self._control.fileno() and not self._receive():
+                        return
+                self._wakeup.clear()
+                self._reap()
+        finally:
+            self._end_all()
+
+    def _receive(self) -> bool:
+        """Carry out one request, and return whether there is still a client."""
+        packet = self._control.recv(LONGEST_PACKET)
+        if not packet:
+            return False
+        request = json.loads(packet)
+        directory = request["directory"]
+        match request["do"]:
+            case "trial":
+                self._fork(directory, request["queue"], request["path"])
+            case "abort":
+                self._abort(directory)
+            case "guard":
+                self._guarded.add(directory)
+            case "release":
+                self._guarded.discard(directory)
+        return True
+
+    def _fork(self, directory: str, queue: str, path: list[str]) -> None:
+        if queue in ADAPTERS:
+            # A built-in adapter is imported once, here, and not again in every trial. Nobody else's code is: it might
+            # start threads, which a fork would lose.
+            load(queue)
+        mine, theirs = socket.socketpair()
+        gc.freeze()
+        ancestor = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            status = 1
+            try:
+                os.setpgid(0, 0)
+                mine.close()
+                self._control.close()
+                for _, other in self._trials.values():
+                    other.close()
+                self._wakeup.close()
+                sys.path[:] = path
+                status = _root.main(Path(directory), theirs, ancestor)
+            finally:
+                os._exit(status)
+        try:
+            os.setpgid(pid, pid)  # here as well: whoever comes first
+        except (PermissionError, ProcessLookupError):
+            pass
+        theirs.close()
+        self._trials[pid] = (directory, mine)
+
+    def _reap(self) -> None:
+        for pid, (directory, root) in tuple(self._trials.items()):
+            # Seen, but not reaped: as long as the root is a zombie, nobody else gets its number, nor its group's.
+            if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+                continue
+            _kill_group(pid)
+            _, status = os.waitpid(pid, 0)
+            root.close()
+            del self._trials[pid]
+            shutil.rmtree(Path(directory, _root.QUEUE_DIRECTORY), ignore_errors=True)
+            self._send(ended=directory, status=os.waitstatus_to_exitcode(status))
+        # Who else is a child by now is the orphan of a root that was killed.
+        for pid in set(_system.children()) - self._trials.keys():
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+
+    def _abort(self, directory: str) -> None:
+        for pid, (running, _) in self._trials.items():
+            if running == directory:
+                _kill_group(pid)
+
+    def _send(self, **answer: Any) -> None:
+        try:
+            self._control.send(json.dumps(answer).encode())
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # the end of file is on its way
+
+    def _end_all(self) -> None:
+        directories = self._guarded | {directory for directory, _ in self._trials.values()}
+        for pid in self._trials:
+            _kill_group(pid)
+        _root.end_children()
+        for directory in directories:
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+def _kill_group(pid: int) -> None:
+    """End a trial root, which this process has not reaped yet, and all of its group."""
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
+def main() -> None:
+    """Serve the client at the other end of the socket whose descriptor is the first argument."""
+    # The client decides when this process ends, and it says so by the end of file.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    _system.adopt_orphans()
+    control = socket.socket(fileno=int(sys.argv[1]))
+    with Wakeup(signal.SIGCHLD) as wakeup:
+        control.send(b'{"ready": true}')
+        _Ancestor(control, wakeup).serve()

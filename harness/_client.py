@@ -1,0 +1,161 @@
+"""The client's side of the ancestor: start it once a process, and have it run trials."""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import select
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ._errors import HarnessError
+
+_START_S = 60.0
+_TICK_S = 0.1
+_LONGEST_PACKET = 1 << 16
+
+# What the fresh interpreter runs. It finds modules where this process finds them.
+_MAIN = "import sys, json; sys.path[:] = json.loads(sys.argv[2]); import monkeywrench.harness._ancestor as a; a.main()"
+
+
+class Ancestor:
+    """An ancestor of this process's own. Threads take turns."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self.process = subprocess.Popen(
+                [sys.executable, "-P", "-c", _MAIN, str(theirs.fileno()), json.dumps(_path())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                start_new_session=True,  # a Ctrl-C at the terminal is for the client to handle
+            )
+        try:
+            self._receive(time.monotonic() + _START_S, "its start")
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def alive(self) -> bool:
+        """Whether the ancestor still runs."""
+        return self.process.poll() is None
+
+    def guard(self, directory: Path) -> None:
+        """Have *directory* removed if this process ends without a ``release``, however it ends."""
+        with self._lock:
+            self._send(do="guard", directory=str(directory))
+
+    def release(self, directory: Path) -> None:
+        """Take a directory back that ``guard`` entrusted."""
+        with self._lock:
+            self._send(do="release", directory=str(directory))
+
+    def run(self, directory: Path, queue: str, timeout_s: float, progress: Callable[[], None] | None) -> int:
+        """Run the trial whose plan is in *directory* to its end, and return its root's exit status.
+
+        progress: called about ten times a second.
+
+        Whatever interrupts this (Ctrl-C, a time-out of pytest's), the trial ends first. Raises HarnessError if the ancestor is
+        gone, or the trial does not end in time.
+        """
+        with self._lock:
+            self._send(do="trial", directory=str(directory), queue=queue, path=_path())
+            try:
+                return self._ended(directory, time.monotonic() + timeout_s, progress)
+            except BaseException:
+                if self.alive:
+                    self._send(do="abort", directory=str(directory))
+                    self._ended(directory, time.monotonic() + _START_S, None)
+                raise
+
+    def _ended(self, directory: Path, end: float, progress: Callable[[], None] | None) -> int:
+        answer: dict[str, Any] = {}
+        while answer.get("ended") != str(directory):
+            answer = self._receive(end, f"the end of the trial in {directory}", progress)
+        return int(answer["status"])
+
+    def _send(self, **request: Any) -> None:
+        try:
+            self._socket.send(json.dumps(request).encode())
+        except (BrokenPipeError, ConnectionResetError, OSError) as error:
+            raise HarnessError(f"the ancestor (pid {self.process.pid}) is gone: {error}") from error
+
+    def _receive(self, end: float, what: str, progress: Callable[[], None] | None = None) -> dict[str, Any]:
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        while not poll.poll(_TICK_S * 1000):
+            if progress is not None:
+                progress()
+            if time.monotonic() > end:
+                raise HarnessError(f"waited in vain for {what}")
+        packet = self._socket.recv(_LONGEST_PACKET)
+        if not packet:
+            raise HarnessError(f"the ancestor (pid {self.process.pid}) ended while it was awaited for {what}")
+        answer: dict[str, Any] = json.loads(packet)
+        return answer
+
+    def close(self) -> None:
+        """End the ancestor, and all that it started. Returns when it has ended."""
+        self._socket.close()
+        try:
+            self.process.wait(_START_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    def forget(self) -> None:
+        """In a fork's child: let go of what is the parent's."""
+        self._socket.close()
+        self.process.returncode = 0  # not this process's child, and nothing to warn about
+
+
+def _path() -> list[str]:
+    """Return where this process finds modules, wherever another one stands. An entry that is no path is a finder's."""
+    return [os.path.abspath(entry) if os.path.exists(entry or ".") else entry for entry in sys.path]
+
+
+_ancestor: Ancestor | None = None
+_starting = threading.Lock()
+
+
+def ancestor() -> Ancestor:
+    """Return this process's ancestor; start one if there is none, or if the last one was killed."""
+    global _ancestor
+    with _starting:
+        if _ancestor is not None and not _ancestor.alive:
+            _ancestor.close()
+            _ancestor = None
+        if _ancestor is None:
+            _ancestor = Ancestor()
+        return _ancestor
+
+
+def close() -> None:
+    """End this process's ancestor, if it has one."""
+    global _ancestor
+    with _starting:
+        if _ancestor is not None:
+            _ancestor.close()
+        _ancestor = None
+
+
+def _forked() -> None:
+    global _ancestor, _starting
+    _starting = threading.Lock()
+    if _ancestor is not None:
+        _ancestor.forget()
+    _ancestor = None
+
+
+atexit.register(close)
+os.register_at_fork(after_in_child=_forked)

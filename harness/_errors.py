@@ -1,0 +1,19 @@
+"""Errors of the harness: one base, so that a caller can catch them all and mistake none for the queue's."""
+
+from __future__ import annotations
+
+
+class MonkeywrenchError(Exception):
+    """Something about a trial is wrong that is not the queue's fault."""
+
+
+class PlanError(MonkeywrenchError, ValueError):
+    """A plan asks for what cannot be. Nothing was started. The message says what is allowed."""
+
+
+class HistoryError(MonkeywrenchError, ValueError):
+    """A recorded history cannot be read. The message names the file and the line."""
+
+
+class HarnessError(MonkeywrenchError):
+    """The harness itself failed, so that the trial says nothing about the queue. Nothing of it is left running."""

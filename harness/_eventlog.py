@@ -1,0 +1,91 @@
+"""A peer's events, in shared memory backed by a file: what it did survives its SIGKILL, and its reader's.
+
+An event is appended first and counted afterwards, so that a kill in between costs that event and no other.
+The first eight bytes count the bytes that are whole; ``RECORD`` and its text follow, again and again.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+import struct
+import time
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from ._errors import HistoryError
+
+_WHOLE = struct.Struct("<Q")
+RECORD = struct.Struct("<QBxHII")  # time in ns, code, producer, number, length of the text that follows
+
+# What a record's code stands for: the type and the function of an operation, as Jepsen has them.
+CODES: tuple[tuple[str, str], ...] = (
+    ("invoke", "enqueue"),
+    ("ok", "enqueue"),
+    ("fail", "enqueue"),
+    ("invoke", "dequeue"),
+    ("ok", "dequeue"),
+    ("fail", "dequeue"),
+    ("info", "note"),
+)
+ENQUEUE_INVOKE, ENQUEUE_OK, ENQUEUE_FAIL, DEQUEUE_INVOKE, DEQUEUE_OK, DEQUEUE_FAIL, NOTE = range(len(CODES))
+
+
+class Record(NamedTuple):
+    """One event as a peer wrote it."""
+
+    time_ns: int
+    code: int
+    producer: int
+    number: int
+    text: str
+
+
+class Recorder:
+    """Append events to a new file at *path*, of at most *capacity* bytes. One thread of one process uses it."""
+
+    def __init__(self, path: str, capacity: int) -> None:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            # Sparse: only pages which are written to take room.
+            os.ftruncate(descriptor, capacity)
+            self._map = mmap.mmap(descriptor, capacity)
+        finally:
+            os.close(descriptor)
+        self._end = _WHOLE.size
+        self._capacity = capacity
+        _WHOLE.pack_into(self._map, 0, self._end)
+
+    def append(self, code: int, producer: int = 0, number: int = 0, text: bytes = b"") -> None:
+        """Record one event, at this moment of the monotonic clock that all processes share."""
+        start = self._end
+        end = start + RECORD.size + len(text)
+        if end > self._capacity:
+            raise HistoryError(f"more events than the plan allows for ({self._capacity} bytes of them)")
+        RECORD.pack_into(self._map, start, time.monotonic_ns(), code, producer, number, len(text))
+        if text:
+            self._map[start + RECORD.size : end] = text
+        _WHOLE.pack_into(self._map, 0, end)
+        self._end = end
+
+    def note(self, **value: Any) -> None:
+        """Record something that is no operation, as JSON."""
+        self.append(NOTE, text=json.dumps(value).encode())
+
+    def whole(self) -> int:
+        """Return how many bytes of events there are: it grows whenever the peer does something."""
+        (end,) = _WHOLE.unpack_from(self._map, 0)
+        return int(end)
+
+
+def read_records(path: str) -> Iterator[Record]:
+    """Yield the events in a file that a Recorder wrote, up to the last whole one."""
+    with open(path, "rb") as file:
+        head = file.read(_WHOLE.size)
+        data = file.read(_WHOLE.unpack(head)[0] - _WHOLE.size) if len(head) == _WHOLE.size else b""
+    at = 0
+    while at < len(data):
+        time_ns, code, producer, number, length = RECORD.unpack_from(data, at)
+        at += RECORD.size + length
+        yield Record(time_ns, code, producer, number, data[at - length : at].decode())

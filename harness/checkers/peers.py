@@ -1,0 +1,46 @@
+"""Do the peers go on, end as planned, and leave nothing behind?"""
+
+from __future__ import annotations
+
+from ..history import Event
+from ..ledger import Ledger, frame
+from ._finding import Checked, Finding
+
+
+def stuck(ledger: Ledger) -> Checked:
+    """Find peers that should go on and do not: who waits for what, and who was killed before."""
+    killed = tuple(strike.planned.peer for strike in ledger.strikes if strike.planned.final)
+    after = f", since {' and '.join(killed)} {'was' if len(killed) == 1 else 'were'} killed" if killed else ""
+    for event in ledger.stuck:
+        stack = [frame(place) for place in reversed(event.value.get("stack") or [])]
+        waits = f"waits at {', called from '.join(stack[:2])}" if stack else "gives no sign of life"
+        yield Finding(
+            "stuck",
+            f"{event.process}, inside its {ledger.doing(event.process)}, {waits}; "
+            f"no peer has moved for {event.value['seconds']:.1f} s{after}",
+            (event.process, *killed),
+            (event.index, *(strike.event.index for strike in ledger.strikes)),
+            tuple(f"called from {place}" for place in stack[2:]),
+        )
+
+
+def crashed(ledger: Ledger) -> Checked:
+    """Find peers that ended by an exception, a signal or an exit which nobody planned."""
+    for process, event in ledger.exits.items():
+        if ledger.killed(process) or event.value.get("by_harness") or _orderly(event):
+            continue
+        how = f"signal {event.value['signal']}" if "signal" in event.value else f"exit status {event.value.get('code')}"
+        trace = (event.error or "").rstrip().splitlines()
+        last = f": {trace[-1]}" if trace else ""
+        yield Finding("crashed", f"{process} ended by {how}{last}", (process,), (event.index,), tuple(trace))
+
+
+def leaked(ledger: Ledger) -> Checked:
+    """Find processes, descriptors, threads and files that are still there when all peers have closed the queue."""
+    for event in ledger.leaks:
+        what = f"{event.value['kind']} {event.value['what']}"
+        yield Finding("leaked", f"{event.process} left behind: {what}", (event.process,), (event.index,))
+
+
+def _orderly(event: Event) -> bool:
+    return bool(event.value.get("code") == 0)

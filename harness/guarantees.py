@@ -1,0 +1,63 @@
+"""What a queue promises, as fields with values: the yardstick that a checker holds a history against.
+
+Guarantees may excuse loss, duplicates or order. Nothing excuses *stuck*, *corrupted*, *crashed* or *leaked*.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from ._errors import HistoryError
+
+KEPT_TYPES = ("NoneType", "bool", "bytes", "complex", "dict", "float", "frozenset", "int", "list", "set", "str", "tuple")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guarantees:
+    """What a queue promises to the processes around it.
+
+    The two costs count messages whose ``put`` had returned, for each killed peer; ``None`` means any number.
+
+    order: ``per-producer``, each consumer gets one producer's messages in the order they were put; or ``none``.
+    duplicates: whether a message may be delivered more than once.
+    killed_producer_may_cost: what a killed producer takes with it of what it had already put.
+    killed_consumer_may_cost: what a consumer that is killed inside ``get`` takes with it.
+    foreign_bytes: whether bytes that are no message (a write cut where no POSIX system would cut it, say)
+        cost no intact message. A queue without this promise is not blamed for what follows from such bytes.
+    types: names of the types that come out as they went in; the workload draws from these alone.
+    gate: which kinds of its system calls the gate sees, as ``harness.triggers`` names them. Faults placed at
+        any other call are refused.
+    """
+
+    order: Literal["per-producer", "none"] = "per-producer"
+    duplicates: bool = False
+    killed_producer_may_cost: int | None = 0
+    killed_consumer_may_cost: int | None = 1
+    foreign_bytes: bool = False
+    types: tuple[str, ...] = KEPT_TYPES
+    gate: tuple[str, ...] = ("read", "write")
+
+    def __post_init__(self) -> None:
+        if self.order not in ("per-producer", "none"):
+            raise ValueError(f"order={self.order!r}: allowed are 'per-producer' and 'none'")
+        for name in ("killed_producer_may_cost", "killed_consumer_may_cost"):
+            cost = getattr(self, name)
+            if cost is not None and (type(cost) is not int or cost < 0):
+                raise ValueError(f"{name}={cost!r}: allowed are None (any number) and whole numbers from 0")
+        unknown = sorted(set(self.types) - set(KEPT_TYPES))
+        if unknown or not self.types:
+            raise ValueError(f"types={self.types!r}: at least one, each out of {', '.join(KEPT_TYPES)}")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON's types."""
+        return dataclasses.asdict(self) | {"types": list(self.types), "gate": list(self.gate)}
+
+    @classmethod
+    def from_json(cls, fields: dict[str, Any]) -> Guarantees:
+        """Return the guarantees that ``to_json`` wrote. Raises HistoryError where they are none."""
+        try:
+            return cls(**fields | {"types": tuple(fields["types"]), "gate": tuple(fields["gate"])})
+        except (KeyError, TypeError, ValueError) as error:
+            raise HistoryError(f"not a queue's guarantees: {fields!r} ({error})") from None

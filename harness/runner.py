@@ -1,0 +1,66 @@
+"""Run a plan: real processes, then the history of what they did, then the verdict."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from . import _client, _travel
+from ._errors import HarnessError
+from ._root import ADAPTER_FILE, OUTPUT_FILE, PLAN_FILE
+from .adapters import Adapter, load
+from .history import History
+from .plan import Plan
+from .verdict import Verdict, judge
+
+HISTORY_FILE = "history.jsonl"
+# Beyond the plan's deadline: for making the queue, stacks, and cleaning up.
+_GRACE_S = 60.0
+
+
+def run(
+    plan: Plan,
+    *,
+    adapter: Adapter | None = None,
+    keep: Path | None = None,
+    replay: str | None = None,
+    progress: Callable[[], None] | None = None,
+) -> Verdict:
+    """Run one trial, and return the verdict on it. When this returns or raises, nothing of the trial is left.
+
+    adapter: the queue, if it is not the one that the plan names; it travels to the peers by value.
+    keep: a directory, made if it is missing, for ``plan.json`` and ``history.jsonl``.
+    replay: the line that runs the same again; by default ``monkeywrench replay`` of what was kept.
+    progress: called about ten times a second while the trial runs.
+
+    Raises PlanError if there is no such queue; HarnessError if the harness failed, with what it said.
+    """
+    queue = adapter or load(plan.queue)
+    directory = Path(tempfile.mkdtemp(prefix="monkeywrench-"))
+    try:
+        (directory / PLAN_FILE).write_text(plan.dumps())
+        if adapter is not None:
+            (directory / ADAPTER_FILE).write_bytes(_travel.dumps(adapter))
+        status = _client.ancestor().run(directory, plan.queue, plan.deadline_s + _GRACE_S, progress)
+        if status != 0:
+            raise HarnessError(f"the trial root ended with status {status}. {_said(directory / OUTPUT_FILE)}")
+        history = History.collect(plan, queue.guarantees, directory)
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+    if keep is not None:
+        keep.mkdir(parents=True, exist_ok=True)
+        (keep / PLAN_FILE).write_text(plan.dumps())
+        history.save(keep / HISTORY_FILE)
+        replay = replay or f"monkeywrench replay {shlex.quote(str(keep / PLAN_FILE))}"
+    return judge(history, replay=replay)
+
+
+def _said(path: Path) -> str:
+    try:
+        text = path.read_text(errors="replace").strip()
+    except FileNotFoundError:
+        text = ""
+    return f"It said:\n{text}" if text else "It said nothing."

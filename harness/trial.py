@@ -1,0 +1,76 @@
+"""A trial in the making: what a test says step by step, until it runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+from .adapters import DEFAULT, Adapter, load, reference_of
+from .faults import Kill
+from .plan import Plan
+from .runner import run
+from .triggers import Trigger
+from .verdict import Verdict
+
+
+def draw_seed() -> int:
+    """Return a seed that nobody chose. It is printed with every verdict."""
+    return random.SystemRandom().randrange(1 << 32)
+
+
+class Trial:
+    """One plan in the making. Each method checks what it is told at once, and returns the trial.
+
+    queue: an adapter, or what ``harness.adapters.load`` takes; the built-in queue by default.
+    producers, consumers: how many peers of each role.
+    messages: how many each producer puts.
+    seed: draws the messages; a new one by default.
+
+    All other arguments are those of ``Plan``. Raises PlanError for values that cannot be.
+    """
+
+    def __init__(
+        self,
+        queue: Adapter | str = DEFAULT,
+        *,
+        producers: int = 1,
+        consumers: int = 1,
+        messages: int = 100,
+        large_every: int = 10,
+        seed: int | None = None,
+        patience_s: float = 5.0,
+        deadline_s: float = 120.0,
+        name: str = "trial",
+        keep: Path | None = None,
+        on_verdict: Callable[[Verdict], None] | None = None,
+    ) -> None:
+        self._adapter = queue if isinstance(queue, Adapter) else None
+        self._keep = keep
+        self._on_verdict = on_verdict
+        if isinstance(queue, str):
+            load(queue)
+        self.plan = Plan(
+            queue=queue if isinstance(queue, str) else reference_of(queue),
+            producers=producers,
+            consumers=consumers,
+            messages=messages,
+            large_every=large_every,
+            seed=draw_seed() if seed is None else seed,
+            patience_s=patience_s,
+            deadline_s=deadline_s,
+            name=name,
+        )
+
+    def kill(self, peer: str, *, at: Trigger) -> Trial:
+        """Have *peer* killed by SIGKILL at the place that the trigger names."""
+        self.plan = dataclasses.replace(self.plan, faults=(*self.plan.faults, Kill(peer, at)))
+        return self
+
+    def run(self) -> Verdict:
+        """Run the trial, and return the verdict on it. See ``harness.run``."""
+        verdict = run(self.plan, adapter=self._adapter, keep=self._keep)
+        if self._on_verdict is not None:
+            self._on_verdict(verdict)
+        return verdict

@@ -1,0 +1,119 @@
+"""The verdict on a history: valid, invalid or unknown, and what it rests on.
+
+The worst of the checkers' findings wins. What was not tried did not pass: a trial in which nothing was received, or in which
+a planned fault never struck, proves nothing and is *unknown*; so is one whose checker crashed.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from .checkers import CHECKERS, Checked, Finding
+from .history import History
+from .ledger import Ledger
+
+VALID, INVALID, UNKNOWN = "valid", "invalid", "unknown"
+# From harmless to worst, for what sums up several verdicts.
+RANK = (VALID, UNKNOWN, INVALID)
+MOST_SHOWN = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the checkers say of one trial.
+
+    status: ``valid``, ``invalid`` or ``unknown``.
+    findings: what is wrong with the queue; not empty exactly if invalid.
+    doubts: why the trial proves nothing, one sentence each.
+    counts: how many messages were put, received, recovered, maybe taken, and so on.
+    struck: what befell whom, one sentence for each fault that struck.
+    history: what it rests on.
+    replay: the line that runs the same trial again, if it can be.
+    """
+
+    status: str
+    findings: tuple[Finding, ...]
+    doubts: tuple[str, ...]
+    counts: dict[str, int]
+    struck: tuple[str, ...]
+    history: History
+    replay: str | None = None
+
+    @property
+    def valid(self) -> bool:
+        """Whether the trial proves that the queue kept its guarantees. *Unknown* is not valid."""
+        return self.status == VALID
+
+    def __bool__(self) -> bool:
+        return self.valid
+
+    def summary(self) -> str:
+        """Return the verdict in one line."""
+        kinds = Counter(finding.kind for finding in self.findings)
+        what = ", ".join(kind if count == 1 else f"{count} {kind}" for kind, count in kinds.items())
+        return f"{self.status}: {what}" if what else self.status
+
+    def explain(self) -> str:
+        """Return the verdict as a person reads it: what was found, its evidence, and how to see it again."""
+        plan = self.history.plan
+        lines = [f"{self.summary()} ({plan.name} on {plan.queue}, seed {plan.seed})"]
+        for finding in self.findings[:MOST_SHOWN]:
+            lines.append(f"  {finding.kind}: {finding.sentence}")
+            lines += [f"      {line}" for line in finding.details]
+        if len(self.findings) > MOST_SHOWN:
+            lines.append(f"  … and {len(self.findings) - MOST_SHOWN} more findings")
+        lines += [f"  proves nothing: {doubt}" for doubt in self.doubts]
+        lines += [f"  fault: {sentence}" for sentence in self.struck]
+        lines.append("  messages: " + ", ".join(f"{count} {what}" for what, count in self.counts.items() if count))
+        if self.replay:
+            lines.append(f"  replay: {self.replay}")
+        return "\n".join(lines)
+
+    __str__ = explain
+    __repr__ = explain
+
+
+def judge(
+    history: History,
+    *,
+    replay: str | None = None,
+    checkers: Iterable[Callable[[Ledger], Checked]] = CHECKERS,
+) -> Verdict:
+    """Return the verdict of all checkers on a history. Reads nothing but the history, and runs nothing."""
+    ledger = Ledger(history)
+    findings: list[Finding] = []
+    doubts = list(_doubts(ledger))
+    for checker in checkers:
+        try:
+            findings += checker(ledger)
+        except Exception:  # noqa: BLE001 -- whatever it was, what this checker looks for is not known
+            doubts.append(f"the checker {checker.__name__} crashed:\n{traceback.format_exc()}")
+    beyond = [strike for strike in ledger.strikes if strike.beyond_posix]
+    if beyond and findings and not history.guarantees.foreign_bytes:
+        doubts += [
+            f"{strike.sentence}: no POSIX system cuts such a write, and {history.plan.queue} promises nothing "
+            f"for foreign bytes; what followed ({finding.kind}: {finding.sentence}) is not held against it"
+            for strike in beyond
+            for finding in findings[:1]
+        ]
+        findings = []
+    status = INVALID if findings else UNKNOWN if doubts else VALID
+    struck = tuple(strike.sentence for strike in ledger.strikes)
+    return Verdict(status, tuple(findings), tuple(doubts), ledger.counts(), struck, history, replay)
+
+
+def _doubts(ledger: Ledger) -> Iterable[str]:
+    history = ledger.history
+    if not any(number for number in ledger.received.values()):
+        yield "no message was received"
+    struck = {strike.fault for strike in ledger.strikes}
+    for index, fault in enumerate(history.plan.faults):
+        if index not in struck:
+            yield f"{fault}: it never struck" + ledger.why_missed(index)
+    for event in ledger.deadlines:
+        yield f"it was given up after {event.value['seconds']:.0f} s, its deadline, while peers were still moving"
+    if not ledger.healed and not ledger.stuck:
+        yield "the heal did not take place"
