@@ -1,0 +1,153 @@
+"""Long messages: the body in a file beside the FIFO, and in the pipe a claim on it.
+
+Laws of this module:
+
+- everything goes relative to the directory's descriptor, never through the path again;
+- a file's name carries the FIFO's inode number. While somebody holds the FIFO open that number belongs to no other
+  FIFO, so a sweep for it touches nothing of anybody else's;
+- who holds the only lock may sweep, nobody else: a file that nobody has read yet, one whose reader died and one whose
+  writer died look alike.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import struct
+from typing import Final, NamedTuple
+from zlib import crc32
+
+from ._codec import MAX_BYTES
+from ._errors import PipeQueueError
+
+__all__ = ["BadClaimError", "Claim", "create", "read", "remove", "sweep"]
+
+PREFIX: Final = ".monkeywrench-"
+_ID_SIZE: Final = 16
+_CLAIM: Final = struct.Struct(f">{_ID_SIZE}sQI")
+
+
+class BadClaimError(PipeQueueError):
+    """The file that a claim names is missing, or not the one which was claimed."""
+
+
+class Claim(NamedTuple):
+    """What a frame says about a long message's file."""
+
+    id: bytes
+    size: int
+    checksum: int
+
+    def pack(self) -> bytes:
+        """Return the claim as a frame's payload."""
+        return _CLAIM.pack(*self)
+
+    @classmethod
+    def unpack(cls, payload: bytes) -> Claim:
+        """Read a frame's payload. Raises `BadClaimError` if it is no claim that a queue made."""
+        if len(payload) != _CLAIM.size:
+            raise BadClaimError(f"a claim has {_CLAIM.size} bytes, not {len(payload)}")
+        claim = cls(*_CLAIM.unpack(payload))
+        if claim.size > MAX_BYTES:
+            raise BadClaimError(f"it claims {claim.size} bytes, over the limit of {MAX_BYTES}")
+        return claim
+
+
+def claim_for(body: bytes, ident: bytes) -> Claim:
+    """Return the claim on `body` in the file `ident`."""
+    return Claim(ident, len(body), crc32(body))
+
+
+def name_of(inode: int, ident: bytes) -> str:
+    """Return the name of the file, in the FIFO's directory."""
+    return f"{PREFIX}{inode:016x}-{ident.hex()}"
+
+
+def create(directory: int, name: str, body: bytes, mode: int) -> None:
+    """Write `body` to the new file `name`, or leave no file. Raises `OSError` (no space, no permission ...)."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(name, flags, mode, dir_fd=directory)
+    try:
+        try:
+            os.fchmod(descriptor, mode)
+            written = os.write(descriptor, body)
+            if written < len(body):
+                rest = memoryview(body)
+                while written < len(body):
+                    written += os.write(descriptor, rest[written:])
+        finally:
+            os.close(descriptor)
+    except BaseException:
+        remove(directory, name)
+        raise
+
+
+def read(directory: int, name: str, claim: Claim) -> bytes:
+    """Return the claimed body, and remove its file.
+
+    Raises `BadClaimError` when the file is missing or not as claimed (a file which is not as claimed stays where it is).
+    Any other `OSError`, as when descriptors run out, leaves the file for another try.
+    """
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        descriptor = os.open(name, flags, dir_fd=directory)
+    except FileNotFoundError as error:
+        raise BadClaimError(f"its file {name} is missing") from error
+    except OSError as error:
+        if _is_regular(directory, name):
+            raise
+        raise BadClaimError(f"{name} is no regular file") from error
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise BadClaimError(f"{name} is no regular file")
+        if status.st_uid != os.geteuid():
+            raise BadClaimError(f"{name} belongs to another user")
+        if status.st_size != claim.size:
+            raise BadClaimError(f"{name} has {status.st_size} bytes, and {claim.size} were claimed")
+        body = os.read(descriptor, claim.size)
+        if len(body) < claim.size:
+            pieces = [body]
+            while sum(map(len, pieces)) < claim.size:
+                piece = os.read(descriptor, claim.size - sum(map(len, pieces)))
+                if not piece:
+                    raise BadClaimError(f"{name} became shorter")
+                pieces.append(piece)
+            body = b"".join(pieces)
+    finally:
+        os.close(descriptor)
+    if crc32(body) != claim.checksum:
+        raise BadClaimError(f"the checksum of {name} is wrong")
+    remove(directory, name)
+    return body
+
+
+def remove(directory: int, name: str) -> None:
+    """Remove the file, if it is there."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(name, dir_fd=directory)
+
+
+def sweep(directory: int, inode: int) -> None:
+    """Remove every file which belongs to the FIFO. Only for who holds the exclusive lock on it.
+
+    In a directory that may not be listed, or not be written, what is there stays.
+    """
+    prefix = f"{PREFIX}{inode:016x}-"
+    with contextlib.suppress(OSError):
+        listing = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
+        try:
+            names = os.listdir(listing)
+        finally:
+            os.close(listing)
+        for name in names:
+            if name.startswith(prefix):
+                remove(directory, name)
+
+
+def _is_regular(directory: int, name: str) -> bool:
+    try:
+        return stat.S_ISREG(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode)
+    except OSError:
+        return False

@@ -1,0 +1,438 @@
+"""Messages to bytes and back, with the value and the exact types kept.
+
+Laws of this module:
+
+- no input or output: a value goes in and bytes come out, or the other way round;
+- what `encode` accepts, `decode` gives back equal and of the same types at every depth; everything else is refused at
+  `encode`, with the place where it sits;
+- `decode` takes bytes from anybody: it executes nothing, holds no more than the limits allow, and raises
+  `UndecodableError` and nothing else.
+
+The format is MessagePack. What MessagePack does not know travels in extension types:
+
+====  ==============  ===========================================================================
+code  stands for      data
+====  ==============  ===========================================================================
+1     tuple           MessagePack array of the items
+2     set             MessagePack array of the items
+3     frozenset       MessagePack array of the items
+4     dict            MessagePack array of key, value, key, value ... (for keys other than `str`)
+5     list            MessagePack array of the items (for a whole message only, see below)
+6     int             two's complement, big-endian (beyond 64 bits)
+7     complex         two big-endian doubles
+8     str             UTF-8 in which lone surrogates are encoded like other code points
+====  ==============  ===========================================================================
+
+A message is most often a tuple. A bare array as the whole message is therefore a *tuple*, and a message that is a list
+is extension type 5. Inside a message a bare array is a list, as one expects.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterable
+from typing import Any, Final, NoReturn
+
+import ormsgpack
+from ormsgpack import Ext, packb, unpackb
+
+from ._errors import MessageTooDeepError, MessageTooLargeError, UndecodableError
+
+__all__ = ["MAX_BYTES", "MAX_DEPTH", "MAX_ELEMENTS", "decode", "encode"]
+
+MAX_BYTES: Final = 1 << 30
+"""The most bytes that one encoded message may have: 1 GiB."""
+
+MAX_ELEMENTS: Final = 1 << 22
+"""The most elements that one message may have, each container and each item counted (about 4.2 million).
+
+An element takes one byte when encoded, but up to some hundred bytes in memory: this is what bounds the memory.
+"""
+
+MAX_DEPTH: Final = 100
+"""The most levels that containers may be nested in each other."""
+
+_TUPLE, _SET, _FROZENSET, _DICT, _LIST, _INT, _COMPLEX, _STR = range(1, 9)
+_COMPLEX_DATA = struct.Struct(">dd")
+
+_LEAVES: Final = frozenset({str, bytes, int, float, complex, bool, type(None)})
+_CONTAINERS: Final = frozenset({tuple, list, dict, set, frozenset})
+_KNOWN: Final = _LEAVES | _CONTAINERS
+_are_leaves = _LEAVES.issuperset
+_are_known = _KNOWN.issuperset
+_are_str = frozenset({str}).issuperset
+
+# Without these, ormsgpack would pack a tuple as a list. Exactness of all other types was checked before.
+_NESTED: Final = ormsgpack.OPT_PASSTHROUGH_TUPLE | ormsgpack.OPT_PASSTHROUGH_BIG_INT
+_FLAT: Final = ormsgpack.OPT_PASSTHROUGH_BIG_INT
+
+
+def encode(message: object) -> bytes:
+    """Return the bytes of `message`.
+
+    Raises `TypeError` for a type that cannot be kept, naming its place (`msg[2]['k']`); `MessageTooDeepError` beyond
+    `MAX_DEPTH` levels; `MessageTooLargeError` beyond `MAX_BYTES` or `MAX_ELEMENTS`.
+    """
+    kind = type(message)
+    try:
+        if kind is tuple and _are_leaves(map(type, message)):  # type: ignore[call-overload]
+            encoded = packb(message, _extend, _FLAT)
+        elif kind in _LEAVES:
+            encoded = packb(message, _extend, _FLAT)
+        elif _check(message):
+            if kind is tuple:
+                encoded = packb(list(message), _extend, _NESTED)  # type: ignore[call-overload]
+            elif kind is list:
+                encoded = packb(Ext(_LIST, packb(message, _extend, _NESTED)))
+            else:
+                encoded = packb(message, _extend, _NESTED)
+        else:
+            encoded = _encode_odd(message)
+    except TypeError:
+        encoded = b""
+    if not encoded:
+        _refuse_unknown(message)
+        # All types are known, so it was a string with lone surrogates that ormsgpack refused.
+        encoded = _encode_odd(message)
+    if len(encoded) > MAX_ELEMENTS:
+        _refuse_large(encoded)
+    return encoded
+
+
+def decode(data: bytes) -> Any:
+    """Return the message whose bytes are `data`. Raises `UndecodableError`, and nothing else, for any other bytes."""
+    try:
+        if len(data) > MAX_ELEMENTS:
+            if len(data) > MAX_BYTES:
+                raise UndecodableError(f"{len(data)} bytes are over the limit of {MAX_BYTES}")
+            if _elements_beyond(data, MAX_ELEMENTS):
+                raise UndecodableError(f"more than {MAX_ELEMENTS} elements")
+        value = unpackb(data, ext_hook=_revive)
+    except UndecodableError:
+        raise
+    except Exception as error:
+        raise UndecodableError(f"not a message: {error}") from error
+    # Only a bare array is a tuple: a list came as an extension type, whose first byte is another.
+    if type(value) is list and data[0] in _ARRAY_HEADS:
+        return tuple(value)
+    return value
+
+
+# -- encoding ------------------------------------------------------------------------------------------------------
+
+
+def _extend(value: Any) -> Ext:
+    """Turn what MessagePack does not know into an extension type. Called by ormsgpack with the value."""
+    kind = type(value)
+    if kind is tuple:
+        return Ext(_TUPLE, packb(list(value), _extend, _NESTED))
+    if kind is set:
+        return Ext(_SET, packb(list(value), _extend, _NESTED))
+    if kind is frozenset:
+        return Ext(_FROZENSET, packb(list(value), _extend, _NESTED))
+    if kind is complex:
+        return Ext(_COMPLEX, _COMPLEX_DATA.pack(value.real, value.imag))
+    if kind is int:
+        return Ext(_INT, value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True))
+    raise TypeError(f"cannot encode {kind!r}")
+
+
+def _check(message: object) -> bool:
+    """Say whether ormsgpack can walk `message` by itself: every key of every dict a `str`.
+
+    Raises `TypeError` when a type is unknown (`encode` then finds its place), and the two limits' errors. Level by
+    level, so that neither a container in itself nor one that holds the same one twice, twice, twice, takes long.
+    """
+    plain = True
+    if type(message) not in _KNOWN:
+        raise TypeError
+    level: list[Any] = [message]
+    elements = 1
+    for _ in range(MAX_DEPTH):
+        below: list[Any] = []
+        for container in level:
+            elements += len(container)
+            if type(container) is dict:
+                if not _are_str(map(type, container)):
+                    plain = False
+                    below += _containers(container)
+                below += _containers(container.values())
+            elif not _are_leaves(map(type, container)):
+                below += _containers(container)
+        if not below:
+            return plain
+        if elements > MAX_ELEMENTS:
+            raise MessageTooLargeError(_TOO_MANY)
+        level = below
+    raise MessageTooDeepError(
+        f"the message is nested more than {MAX_DEPTH} levels deep, or contains itself; flatten it, or put its parts"
+    )
+
+
+_TOO_MANY = f"the message has more than {MAX_ELEMENTS} elements; put it in parts, or as one bytes object"
+
+
+def _containers(values: Iterable[Any]) -> list[Any]:
+    """Return the containers among `values`, after making sure that all types are known."""
+    if not _are_known(map(type, values)):
+        raise TypeError
+    return [value for value in values if type(value) in _CONTAINERS]
+
+
+def _encode_odd(message: Any) -> bytes:
+    """Encode what ormsgpack refuses: dicts with other keys than `str`, strings with lone surrogates. Slow, and rare."""
+    if type(message) is tuple:
+        return packb([_odd(item) for item in message], _extend, _NESTED)
+    if type(message) is list:
+        return packb(Ext(_LIST, packb([_odd(item) for item in message], _extend, _NESTED)))
+    return packb(_odd(message), _extend, _NESTED)
+
+
+def _odd(value: Any) -> Any:
+    kind = type(value)
+    if kind is str:
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return Ext(_STR, value.encode("utf-8", "surrogatepass"))
+        return value
+    if kind is list:
+        return [_odd(item) for item in value]
+    if kind is dict:
+        items = [_odd(item) for pair in value.items() for item in pair]
+        if all(type(key) is str for key in items[::2]):
+            return dict(zip(items[::2], items[1::2], strict=True))
+        return Ext(_DICT, packb(items, _extend, _NESTED))
+    if kind in _CONTAINERS:
+        code = _TUPLE if kind is tuple else _SET if kind is set else _FROZENSET
+        return Ext(code, packb([_odd(item) for item in value], _extend, _NESTED))
+    return value
+
+
+# -- refusals ------------------------------------------------------------------------------------------------------
+
+_ALLOWED = "str, bytes, int, float, complex, bool, None, tuple, list, dict, set, frozenset"
+
+
+def _refuse_unknown(message: object) -> None:
+    """Raise `TypeError` for the first value whose type is not exactly one of the known, naming its place."""
+    place = _place_of_unknown(message)
+    if place is None:
+        return
+    where, value = place
+    kind = type(value)
+    base = next((known for known in kind.__mro__[1:] if known in _KNOWN), None)
+    hint = f"; convert it to {base.__name__}, of which it is a subclass" if base is not None else ""
+    raise TypeError(
+        f"{where} is of type {kind.__module__}.{kind.__qualname__}, which cannot be put; "
+        f"allowed are exactly {_ALLOWED}{hint}"
+    )
+
+
+def _place_of_unknown(message: object) -> tuple[str, object] | None:
+    """Find the shallowest value of an unknown type. Looks at each container once, however often it is contained."""
+    seen: set[int] = set()
+    level: list[tuple[str, Any]] = [("msg", message)]
+    while level:
+        below: list[tuple[str, Any]] = []
+        for where, value in level:
+            kind = type(value)
+            if kind in _LEAVES:
+                continue
+            if kind not in _CONTAINERS:
+                return where, value
+            if id(value) in seen:
+                continue
+            seen.add(id(value))
+            if kind is dict:
+                below += [
+                    (f"the key {_short(key)} of {where}", key) for key in value if type(key) not in _LEAVES
+                ]
+                below += [(f"{where}[{_short(key)}]", item) for key, item in value.items()]
+            elif kind is list or kind is tuple:
+                below += [(f"{where}[{index}]", item) for index, item in enumerate(value)]
+            else:
+                below += [(f"the member {_short(item)} of {where}", item) for item in value]
+        level = below
+    return None
+
+
+def _short(value: object) -> str:
+    """A short text for `value`, which may be of a stranger's type: its own `repr` is asked, but not trusted."""
+    try:
+        text = repr(value)
+    except Exception:
+        text = object.__repr__(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _refuse_large(encoded: bytes) -> None:
+    if len(encoded) > MAX_BYTES:
+        raise MessageTooLargeError(
+            f"the message is {len(encoded)} bytes when encoded, over the limit of {MAX_BYTES}; put it in parts"
+        )
+    if _elements_beyond(encoded, MAX_ELEMENTS):
+        raise MessageTooLargeError(_TOO_MANY)
+
+
+# -- decoding ------------------------------------------------------------------------------------------------------
+
+_ARRAY_HEADS: Final = frozenset([*range(0x90, 0xA0), 0xDC, 0xDD])
+
+
+def _revive_with(unpack: Callable[[bytes], Any]) -> Callable[[int, bytes], Any]:
+    """Return a hook for ormsgpack that turns extension types into values, with `unpack` for what is nested in them."""
+
+    def revive(code: int, data: bytes) -> Any:
+        if code == _TUPLE:
+            return tuple(_array(unpack(data)))
+        if code == _SET:
+            return set(_array(unpack(data)))
+        if code == _FROZENSET:
+            return frozenset(_array(unpack(data)))
+        if code == _DICT:
+            items = _array(unpack(data))
+            return dict(zip(items[::2], items[1::2], strict=True))
+        if code == _LIST:
+            return _array(unpack(data))
+        if code == _INT:
+            return int.from_bytes(data, "big", signed=True)
+        if code == _COMPLEX:
+            return complex(*_COMPLEX_DATA.unpack(data))
+        if code == _STR:
+            return data.decode("utf-8", "surrogatepass")
+        _undecodable(f"unknown extension type {code}")
+
+    return revive
+
+
+def _undecodable(reason: str) -> NoReturn:
+    raise UndecodableError(reason)
+
+
+def _array(value: Any) -> list[Any]:
+    if type(value) is not list:
+        _undecodable("a container's data is not an array")
+    return value  # type: ignore[no-any-return]
+
+
+# ormsgpack bounds the depth of one call, but each extension type starts another one: hostile bytes could nest those
+# until the C stack is used up. Two levels are decoded as they come; whatever lies deeper and is long enough to be deep is
+# measured first, once, for all the levels below it.
+
+
+def _unpack_measured(data: bytes) -> Any:
+    if len(data) > MAX_DEPTH and _deeper_than(data, MAX_DEPTH):
+        _undecodable(f"nested more than {MAX_DEPTH} levels deep")
+    return unpackb(data, ext_hook=_revive_measured)
+
+
+def _unpack_inner(data: bytes) -> Any:
+    return unpackb(data, ext_hook=_revive_inner)
+
+
+_revive_measured = _revive_with(lambda data: unpackb(data, ext_hook=_revive_measured))
+_revive_inner = _revive_with(_unpack_measured)
+_revive = _revive_with(_unpack_inner)
+
+
+# -- a walk over MessagePack which builds nothing --------------------------------------------------------------------
+
+_NESTING_CODES: Final = frozenset({_TUPLE, _SET, _FROZENSET, _DICT, _LIST})
+
+
+def _fixed(head: int) -> tuple[int, int]:
+    """For a head byte: (bytes to skip after it, items that it holds) when both are known from the head alone."""
+    if head < 0x80 or head >= 0xE0 or head in (0xC0, 0xC2, 0xC3):
+        return 0, 0
+    if head < 0x90:
+        return 0, 2 * (head & 0x0F)
+    if head < 0xA0:
+        return 0, head & 0x0F
+    if head < 0xC0:
+        return head & 0x1F, 0
+    size = {0xCA: 4, 0xCB: 8, 0xCC: 1, 0xCD: 2, 0xCE: 4, 0xCF: 8, 0xD0: 1, 0xD1: 2, 0xD2: 4, 0xD3: 8}.get(
+        head, -1
+    )
+    return size, 0
+
+
+_HEADS: Final = [_fixed(head) for head in range(256)]
+# head: (bytes of the length after it, bytes between the length and the data, items per unit of length)
+_SIZED: Final = {
+    0xC4: (1, 0, 0),
+    0xC5: (2, 0, 0),
+    0xC6: (4, 0, 0),
+    0xD9: (1, 0, 0),
+    0xDA: (2, 0, 0),
+    0xDB: (4, 0, 0),
+    0xC7: (1, 1, 0),
+    0xC8: (2, 1, 0),
+    0xC9: (4, 1, 0),
+    0xDC: (2, 0, 1),
+    0xDD: (4, 0, 1),
+    0xDE: (2, 0, 2),
+    0xDF: (4, 0, 2),
+}
+_EXT_FIXED: Final = {0xD4: 1, 0xD5: 2, 0xD6: 4, 0xD7: 8, 0xD8: 16}
+
+
+def _head(data: bytes, at: int) -> tuple[int, int]:
+    """Read the head at `at`: (where the next head is, how many items the one at `at` holds).
+
+    An extension type that nests is a container of one item. Bytes that are no MessagePack lead beyond the end.
+    """
+    head = data[at]
+    skip, items = _HEADS[head]
+    if skip >= 0:
+        return at + 1 + skip, items
+    if head in _EXT_FIXED:
+        if data[at + 1 : at + 2] and data[at + 1] in _NESTING_CODES:
+            return at + 2, 1
+        return at + 2 + _EXT_FIXED[head], 0
+    if head not in _SIZED:
+        return len(data) + 1, 0
+    width, gap, unit = _SIZED[head]
+    size = int.from_bytes(data[at + 1 : at + 1 + width], "big")
+    start = at + 1 + width + gap
+    if unit:
+        return start, size * unit
+    if gap and start <= len(data) and data[start - 1] in _NESTING_CODES:
+        return start, 1
+    return start + size, 0
+
+
+def _elements_beyond(data: bytes, limit: int) -> bool:
+    """Say whether `data` holds more than `limit` elements.
+
+    An element takes a byte at least, so the walk ends as soon as what is left could not exceed the limit: one long
+    string costs nothing, and a million of short ones little.
+    """
+    at, end, elements = 0, len(data), 0
+    while at < end and elements + end - at > limit:
+        at, _ = _head(data, at)
+        elements += 1
+        if elements > limit:
+            return True
+    return False
+
+
+def _deeper_than(data: bytes, limit: int) -> bool:
+    """Say whether containers in `data` are nested more than `limit` levels deep."""
+    at, end = 0, len(data)
+    left: list[int] = []  # how many items each open container still waits for
+    while at < end:
+        at, items = _head(data, at)
+        if items:
+            left.append(items)
+            if len(left) > limit:
+                return True
+        else:
+            while left:
+                left[-1] -= 1
+                if left[-1]:
+                    break
+                left.pop()
+            else:
+                break
+    return False

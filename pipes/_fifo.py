@@ -1,0 +1,574 @@
+"""The lifetime of one open FIFO: make, open, check, lock, wait on, close, remove.
+
+Laws of this module:
+
+- nothing about messages is known here but how many a `close()` leaves behind;
+- whoever has the FIFO open holds a shared lock (`flock`) on it, which the kernel drops when the process dies. Who can
+  get the exclusive lock is alone: only then are files of the dead swept, and unread messages counted;
+- a failed try for the exclusive lock loses the shared one, so it is taken again, and after that the path is compared
+  with what is open;
+- every use of a descriptor's number happens under `lock`, or between `enter` and `leave`, which `close()` waits for.
+  So no number is used after it was closed, when it may be anybody's;
+- descriptors come into being and are closed under `_fork_guard`, so that a fork's child knows all of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import select
+import stat
+import sys
+import termios
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Iterator
+from typing import Any, Final
+
+from . import _claims
+from ._errors import (
+    NotAPipeError,
+    QueueBusyError,
+    QueueClosedError,
+    UndeliveredWarning,
+    UnsafePipeError,
+    warn,
+)
+from ._frames import Scanner, Skipped
+
+__all__ = ["EXISTING", "NEW", "REUSE", "Fifo"]
+
+REUSE: Final = "reuse"
+"""Open the FIFO at the path, or make it; leave it there at the end."""
+NEW: Final = "new"
+"""Make the FIFO, which must not be there yet; remove it at the end."""
+EXISTING: Final = "existing"
+"""Open the FIFO at the path, which must be there; leave it there at the end."""
+
+DEFAULT_CAPACITY: Final = 1 << 20
+LOCK_PATIENCE_S: Final = 10.0
+_OPEN_ATTEMPTS: Final = 100
+_SHORTEST_PAUSE_S: Final = 0.0005
+_LONGEST_PAUSE_S: Final = 0.02
+
+PORTABLE_VARIABLE: Final = "_MONKEYWRENCH_PIPES_PORTABLE"
+"""Set in the environment, the features that only Linux has are not used. For the tests of this package."""
+
+# An inherited descriptor would keep the parent's lock alive, and a number closed by half is worse: no fork meanwhile.
+_fork_guard = threading.RLock()
+_all_open: weakref.WeakSet[Fifo] = weakref.WeakSet()
+
+
+class Fifo:
+    """One open FIFO. Made by `Fifo(...)`, which opens it."""
+
+    def __init__(self, path: str, policy: str, capacity: int | None, mode: int) -> None:
+        self.path = path
+        self.mode = mode
+        self.fd = -1
+        self.directory = -1
+        self.read_lock = -1
+        self.inode = 0
+        self.packets = False
+        self.capacity = 0
+        self.read_size = 0
+        self.lock = threading.RLock()
+        self.buffer: deque[tuple[int, Any]] = deque()
+        """What was read but not handed out yet, as (kind, payload)."""
+        self.skipped: list[Skipped] = []
+        """What was passed over and not reported yet."""
+        self.abandoned = False
+        """Whether this is a fork's copy of a parent's."""
+        self._name = ""
+        self._device = 0
+        self._removes = False
+        self._users: list[int] = []
+        self._left = threading.Condition(self.lock)
+        self._closing = False
+        self._deferred = False
+        self._releasing = False
+        self._wake: tuple[int, ...] = ()
+        with _fork_guard:
+            _all_open.add(self)
+        try:
+            self._open(policy, capacity)
+        except BaseException:
+            self._close_descriptors()
+            raise
+
+    # -- opening -----------------------------------------------------------------------------------------------------
+
+    def _open(self, policy: str, capacity: int | None) -> None:
+        head, self._name = os.path.split(self.path)
+        if self._name in ("", ".", ".."):
+            raise NotAPipeError(
+                errno.EISDIR,
+                "a FIFO's path must end in a name; give the path of a file, not of a directory",
+                self.path,
+            )
+        self._open_directory(head)
+        for _ in range(_OPEN_ATTEMPTS):
+            made = self._make(policy)
+            if not self._open_fifo():
+                continue
+            try:
+                if made:
+                    # Exactly the mode that was asked for, whatever the umask.
+                    os.fchmod(self.fd, self.mode)
+                self._check()
+                alone = self._lock()
+                if self._named():
+                    self._configure(capacity, alone=alone, stranger=policy == EXISTING)
+                    self._removes = policy == NEW
+                    return
+            except BaseException:
+                if made and policy == NEW:
+                    self._remove()
+                raise
+            # Somebody removed or replaced it meanwhile: what we opened is not what others will find.
+            with _fork_guard:
+                descriptor, self.fd = self.fd, -1
+                os.close(descriptor)
+        raise QueueBusyError(
+            errno.EBUSY, f"the FIFO was replaced {_OPEN_ATTEMPTS} times while it was being opened", self.path
+        )
+
+    def _open_directory(self, head: str) -> None:
+        flags = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
+        try:
+            with _fork_guard:
+                self.directory = os.open(head, flags)
+        except FileNotFoundError as error:
+            reason = f"no FIFO can be made here: the directory {head!r} does not exist; make it first"
+            raise FileNotFoundError(error.errno, reason, self.path) from error
+        except NotADirectoryError as error:
+            reason = f"no FIFO can be made here: {head!r} is not a directory"
+            raise NotADirectoryError(error.errno, reason, self.path) from error
+        except PermissionError as error:
+            reason = f"no permission to enter the directory {head!r}"
+            raise PermissionError(error.errno, reason, self.path) from error
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                raise self._too_long(error) from error
+            raise
+
+    def _too_long(self, error: OSError) -> OSError:
+        return OSError(error.errno, "the path, or a name in it, is too long for this file system", self.path)
+
+    def _make(self, policy: str) -> bool:
+        """Make the FIFO if `policy` says so; say whether it was made. Raises the clear errors for what is there."""
+        status = self._status()
+        if status is None:
+            if policy == EXISTING:
+                reason = "the FIFO is gone: the queue which made it was closed, or it was removed"
+                raise FileNotFoundError(errno.ENOENT, reason, self.path)
+            try:
+                os.mkfifo(self._name, self.mode, dir_fd=self.directory)
+            except FileExistsError:
+                return self._make(policy) if policy == NEW else False
+            except PermissionError as error:
+                reason = "no permission to make a FIFO in this directory"
+                raise PermissionError(error.errno, reason, self.path) from error
+            return True
+        if not stat.S_ISFIFO(status.st_mode):
+            raise self._not_a_pipe(status.st_mode)
+        if policy == NEW:
+            reason = (
+                "there is a FIFO already, and history=False wants a new one; "
+                "remove it if nobody uses it, or open it with history=True"
+            )
+            raise FileExistsError(errno.EEXIST, reason, self.path)
+        return False
+
+    def _status(self) -> os.stat_result | None:
+        try:
+            return os.stat(self._name, dir_fd=self.directory, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+        except PermissionError as error:
+            reason = "no permission to enter the directory"
+            raise PermissionError(error.errno, reason, self.path) from error
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                raise self._too_long(error) from error
+            raise
+
+    def _not_a_pipe(self, mode: int) -> OSError:
+        kind = next((word for is_kind, word in _KINDS if is_kind(mode)), "something else")
+        if stat.S_ISLNK(mode):
+            try:
+                target = os.readlink(self._name, dir_fd=self.directory)
+                os.stat(self._name, dir_fd=self.directory)
+                kind += f" to {target!r}; give the path that it leads to"
+            except OSError:
+                kind = f"a dangling {kind.removeprefix('a ')}"
+        return NotAPipeError(errno.EEXIST, f"no FIFO, but {kind}; it was left as it is", self.path)
+
+    def _open_fifo(self) -> bool:
+        """Open the FIFO; say whether it was there. Never waits, never follows a link, never changes what it opens."""
+        flags = os.O_RDWR | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            with _fork_guard:
+                self.fd = os.open(self._name, flags, dir_fd=self.directory)
+        except FileNotFoundError:
+            return False
+        except PermissionError as error:
+            reason = "no permission to read and write the FIFO"
+            raise PermissionError(error.errno, reason, self.path) from error
+        except OSError as error:
+            status = self._status()
+            if status is not None and not stat.S_ISFIFO(status.st_mode):
+                raise self._not_a_pipe(status.st_mode) from error
+            raise
+        return True
+
+    def _check(self) -> None:
+        """Check what was opened, on the descriptor: the path may name something else by now."""
+        status = os.fstat(self.fd)
+        if not stat.S_ISFIFO(status.st_mode):
+            raise self._not_a_pipe(status.st_mode)
+        if status.st_uid != os.geteuid():
+            raise UnsafePipeError(
+                errno.EPERM,
+                f"the FIFO belongs to user {status.st_uid}, and this is user {os.geteuid()}",
+                self.path,
+            )
+        mode = stat.S_IMODE(status.st_mode)
+        if mode & 0o022 & ~self.mode:
+            raise UnsafePipeError(
+                errno.EPERM,
+                f"others may write to the FIFO: its mode is {mode:#o}, and mode={self.mode:#o} was asked for; "
+                "change its mode, or say mode= if they are meant to",
+                self.path,
+            )
+        self._device, self.inode = status.st_dev, status.st_ino
+
+    def _lock(self) -> bool:
+        """Take the shared lock; say whether nobody else had one. If so, and the pipe is empty, sweep."""
+        self._share()
+        alone = self._exclude()
+        if alone and not self.unread:
+            _claims.sweep(self.directory, self.inode)
+        self._share()
+        return alone
+
+    def _share(self) -> None:
+        deadline = time.monotonic() + LOCK_PATIENCE_S
+        pause = _SHORTEST_PAUSE_S
+        while True:
+            try:
+                fcntl.flock(self.fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise QueueBusyError(
+                        errno.EBUSY,
+                        f"another process kept the FIFO locked for {LOCK_PATIENCE_S:g} s; "
+                        "is one stopped while it opens or closes?",
+                        self.path,
+                    ) from None
+                time.sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE_S)
+            else:
+                return
+
+    def _exclude(self) -> bool:
+        try:
+            fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def _named(self) -> bool:
+        """Whether the path still names what is open here."""
+        status = self._status()
+        return status is not None and (status.st_dev, status.st_ino) == (self._device, self.inode)
+
+    def _configure(self, capacity: int | None, *, alone: bool, stranger: bool) -> None:
+        self.packets = _packets_work()
+        if self.packets:
+            fcntl.fcntl(self.fd, fcntl.F_SETFL, os.O_NONBLOCK | _O_DIRECT)
+        else:
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+            name = f"{_claims.PREFIX}{self.inode:016x}-lock"
+            with _fork_guard:
+                self.read_lock = os.open(name, flags, self.mode, dir_fd=self.directory)
+        # Who comes first makes the pipe as deep as it should be. Who comes later leaves it so, unless asked otherwise.
+        if capacity is not None and not stranger:
+            self._resize(capacity)
+        elif alone:
+            self._resize(max(DEFAULT_CAPACITY, self._size()))
+        self.capacity = self._size()
+        # A read shorter than the pipe could cut off the tail of a packet that comes behind foreign bytes, and the pipe
+        # may grow later.
+        self.read_size = max(self.capacity, DEFAULT_CAPACITY)
+
+    def _resize(self, wanted: int) -> None:
+        """Set the pipe's size to `wanted` bytes, or to the nearest that the system allows."""
+        if _SET_SIZE is None or portable():
+            return
+        while wanted != self._size():
+            try:
+                fcntl.fcntl(self.fd, _SET_SIZE, wanted)
+            except OSError:
+                # Over the system's limit, or over this user's quota; or too small for what is in it.
+                wanted //= 2
+                if wanted <= self._size():
+                    return
+            else:
+                return
+
+    def _size(self) -> int:
+        if _GET_SIZE is None:
+            return _PORTABLE_CAPACITY
+        return fcntl.fcntl(self.fd, _GET_SIZE)
+
+    # -- while it is open --------------------------------------------------------------------------------------------
+
+    @property
+    def unread(self) -> int:
+        """The number of bytes in the pipe."""
+        count = bytearray(4)
+        fcntl.ioctl(self.fd, termios.FIONREAD, count)
+        return int.from_bytes(count, sys.byteorder)
+
+    @property
+    def writable(self) -> bool:
+        """Whether a frame of any length can be written now."""
+        poll = select.poll()
+        poll.register(self.fd, select.POLLOUT)
+        return bool(poll.poll(0))
+
+    def closed_error(self) -> QueueClosedError:
+        """Return the error for an operation on a closed queue."""
+        return QueueClosedError(
+            f"the queue on {self.path!r} is closed; nothing was put or taken; make a new one"
+        )
+
+    def enter(self) -> None:
+        """Begin to use descriptors outside the lock. Raises `QueueClosedError` once `close()` was called."""
+        with self.lock:
+            if self._closing or self.fd < 0:
+                raise self.closed_error()
+            self._users.append(threading.get_ident())
+
+    def leave(self) -> None:
+        """End what `enter` began."""
+        with self.lock:
+            self._users.remove(threading.get_ident())
+            if self._closing:
+                self._left.notify_all()
+                if self._deferred and not self._users:
+                    self._release()
+
+    @contextlib.contextmanager
+    def inside(self) -> Iterator[None]:
+        """Use descriptors outside the lock for as long as the context lasts."""
+        self.enter()
+        try:
+            yield
+        finally:
+            self.leave()
+
+    def wait(self, event: int, deadline: float | None) -> bool:
+        """Wait until the pipe is readable (`select.POLLIN`) or writable (`POLLOUT`); say whether it is.
+
+        Returns False at `deadline` (on the monotonic clock). Raises `QueueClosedError` when `close()` is called.
+        """
+        with self.inside():
+            with self.lock:
+                if not self._wake:
+                    self._make_wake()
+                poll = select.poll()
+                poll.register(self._wake[0], select.POLLIN)
+                if event:
+                    poll.register(self.fd, event)
+            # Rounded up: a wait must not end just before its deadline, and then try again many times.
+            timeout_ms = None if deadline is None else max(0, int((deadline - time.monotonic()) * 1000) + 1)
+            while True:
+                ready = poll.poll(timeout_ms if timeout_ms is None else min(timeout_ms, _LONGEST_POLL_MS))
+                if ready or timeout_ms is None or timeout_ms <= _LONGEST_POLL_MS:
+                    break
+                timeout_ms -= _LONGEST_POLL_MS
+            if self._closing:
+                raise self.closed_error()
+            return bool(ready)
+
+    def _make_wake(self) -> None:
+        with _fork_guard:
+            if hasattr(os, "eventfd") and not portable():
+                self._wake = (os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK),)
+            else:
+                self._wake = os.pipe()
+
+    # -- closing -----------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Wake who waits, wait until they have left, then let go of everything. Again: nothing happens.
+
+        Called inside a wait (by a signal handler), it lets the wait itself do the rest.
+        """
+        me = threading.get_ident()
+        with self.lock:
+            if self.fd < 0 or self._releasing:
+                return
+            self._closing = True
+            if self._wake:
+                # An eventfd is one descriptor, a pipe two; nobody reads either, so it stays readable.
+                os.write(self._wake[-1], (1).to_bytes(8, sys.byteorder))
+            while self.fd >= 0 and any(user != me for user in self._users):
+                self._left.wait()
+            if self._users:
+                self._deferred = True
+            else:
+                self._release()
+
+    def close_at_exit(self) -> None:
+        """Let go of everything without waiting for anybody: what other threads still use, the kernel closes."""
+        with self.lock:
+            if self.fd >= 0 and not self._releasing:
+                self._release()
+
+    def _release(self) -> None:
+        if self.fd < 0 or self._releasing:
+            return
+        self._releasing = True
+        unread = len(self.buffer)
+        alone = False
+        try:
+            alone = self._exclude()
+            if alone:
+                unread += self._discard()
+                _claims.sweep(self.directory, self.inode)
+            if self._removes:
+                self._remove()
+        finally:
+            self.buffer.clear()
+            if not self._users:
+                self._close_descriptors()
+            self._releasing = False
+        if unread:
+            # Last of all: where warnings are errors this raises, and everything is done.
+            what = "1 message was" if unread == 1 else f"{unread} messages were"
+            who = (
+                "its last holder closed it"
+                if alone
+                else "this consumer, which had taken them from it, closed it"
+            )
+            warn(UndeliveredWarning(f"{what} still unread in {self.path!r} when {who}", unread))
+
+    def _discard(self) -> int:
+        """Read what is in the pipe, and return how many messages it was. Only for who is alone."""
+        left, count = self.unread, 0
+        scanner = Scanner()
+        # No more than there is now: a foreign writer could keep us for ever.
+        while left > 0:
+            try:
+                data = os.read(self.fd, self.read_size)
+            except BlockingIOError:
+                break
+            if not data:
+                break
+            left -= len(data)
+            count += len(scanner.feed(data))
+            if self.packets:
+                scanner.finish()
+        return count
+
+    def _remove(self) -> None:
+        """Remove the FIFO, if the path still names the one that is open here."""
+        if self._named():
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._name, dir_fd=self.directory)
+
+    def _close_descriptors(self) -> None:
+        with _fork_guard:
+            descriptors = (self.fd, self.directory, self.read_lock, *self._wake)
+            self.fd = self.directory = self.read_lock = -1
+            self._wake = ()
+            for descriptor in descriptors:
+                if descriptor >= 0:
+                    os.close(descriptor)
+            _all_open.discard(self)
+
+    def abandon(self) -> None:
+        """In a fork's child: close the inherited descriptors, and touch nothing that is the parent's."""
+        self.abandoned = True
+        self.lock = threading.RLock()
+        self._left = threading.Condition(self.lock)
+        self._users.clear()
+        self.buffer.clear()
+        self.skipped.clear()
+        self._close_descriptors()
+
+
+# -- the system ------------------------------------------------------------------------------------------------------
+
+_KINDS: Final = (
+    (stat.S_ISREG, "a regular file"),
+    (stat.S_ISDIR, "a directory"),
+    (stat.S_ISLNK, "a symbolic link"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+_O_DIRECT: Final[int] = getattr(os, "O_DIRECT", 0)
+_SET_SIZE: Final[int | None] = getattr(fcntl, "F_SETPIPE_SZ", None)
+_GET_SIZE: Final[int | None] = getattr(fcntl, "F_GETPIPE_SZ", None)
+_PORTABLE_CAPACITY: Final = 65536
+_LONGEST_POLL_MS: Final = 1 << 30
+
+_packets: bool | None = None
+
+
+def portable() -> bool:
+    """Whether the features that only Linux has are switched off."""
+    return PORTABLE_VARIABLE in os.environ
+
+
+def _packets_work() -> bool:
+    """Whether this system keeps the packets of a pipe apart. Found out once, on a pipe of our own."""
+    global _packets
+    if _packets is None:
+        _packets = _O_DIRECT != 0 and not portable() and _try_packets()
+        # A read that asks for the whole pipe allocates as much, and gives back all but a little. For glibc that is a
+        # system call each way, 15 times the cost of the read, until one block of such a size was freed.
+        _ = bytes(4 * DEFAULT_CAPACITY)
+    return _packets
+
+
+def _try_packets() -> bool:
+    reader, writer = os.pipe()
+    try:
+        fcntl.fcntl(writer, fcntl.F_SETFL, os.O_NONBLOCK | _O_DIRECT)
+        os.write(writer, b"a")
+        os.write(writer, b"b")
+        return os.read(reader, 2) == b"a"
+    except OSError:
+        return False
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
+def _before_fork() -> None:
+    _fork_guard.acquire()
+
+
+def _after_fork_in_parent() -> None:
+    _fork_guard.release()
+
+
+def _after_fork_in_child() -> None:
+    global _fork_guard
+    _fork_guard = threading.RLock()
+    for fifo in list(_all_open):
+        fifo.abandon()
+
+
+os.register_at_fork(
+    before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child
+)

@@ -1,0 +1,484 @@
+"""`SimplePipeQueue`: blocking calls for processes and threads."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import queue
+import select
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+from typing import Any, ClassVar, Final, NoReturn, Self
+
+from . import _claims, _stream
+from ._codec import decode, encode
+from ._errors import ForeignBytesWarning, UndecodableError, warn
+from ._fifo import EXISTING, NEW, REUSE, Fifo
+from ._frames import CLAIM, MAX_FRAME, MESSAGE, Skipped, encode_frame, split, whole_message
+
+__all__ = ["SimplePipeQueue"]
+
+_NOTHING: Final = object()
+_opening = threading.RLock()
+# The kind of a buffered item which is a message already. Frames have kinds from 1.
+_DECODED: Final = 0
+_SHORTEST_PAUSE_S: Final = 0.001
+_LONGEST_PAUSE_S: Final = 0.02
+# No kernel cuts a write this short. If something between here and the kernel does, this often in a row, give up.
+_WRITE_ATTEMPTS: Final = 100
+
+
+class SimplePipeQueue:
+    """A queue of messages between processes over a POSIX named pipe (FIFO), with blocking calls.
+
+    `path` is where the FIFO is. With `history=True` a FIFO which already exists is used, and none is removed at the
+    end; with `history=False` an existing one raises `FileExistsError`, and the FIFO is removed by `close()` in the
+    process that made it. `capacity` is the pipe's size in bytes: 1 MiB unless given, or the most that the system
+    allows; the attribute `capacity` tells. `mode` is the FIFO's permissions: who else may use it.
+
+    The FIFO is opened by `pipequeue()`, by entering the context, or at the first use. Every thread may use a queue. In
+    a fork's child, and where it was unpickled, a queue opens for itself at its first use, and never removes the FIFO.
+
+    A message is a `str`, `bytes`, `int`, `float`, `complex`, `bool`, `None`, or a `tuple`, `list`, `dict`, `set` or
+    `frozenset` of these, nested as you like. It comes out with the value and the types it went in with.
+    """
+
+    _Empty: ClassVar[type[Exception]] = queue.Empty
+    _Full: ClassVar[type[Exception]] = queue.Full
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        history: bool = True,
+        *,
+        capacity: int | None = None,
+        mode: int = 0o600,
+    ) -> None:
+        self._path = _checked_path(path)
+        self._capacity = _checked_capacity(capacity)
+        self._mode = _checked_mode(mode)
+        self._history = bool(history)
+        self._fifo: Fifo | None = None
+        self._closed = False
+        # Whoever is not the process that this was made in has a copy, and a copy never makes or removes what it should not.
+        self._home: int | None = os.getpid()
+        self._claim_prefix = b""
+        self._claim_numbers: Iterator[int] = itertools.count()
+        self._finalizers: list[Any] = []
+
+    @classmethod
+    def pipequeue(cls, *args: Any, **kwargs: Any) -> Self:
+        """Make a queue and open it. The arguments are the class's own; the errors are those of opening."""
+        self = cls(*args, **kwargs)
+        self._opened()
+        return self
+
+    # -- lifetime ----------------------------------------------------------------------------------------------------
+
+    def __enter__(self) -> Self:
+        self._closed = False
+        self._opened()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the queue; do nothing if it is closed.
+
+        This process's own waiters get a `QueueClosedError`, and are waited for. With `history=False` the process that
+        made the FIFO removes it, unless the path names another one by now. Issues an `UndeliveredWarning` when messages
+        are lost by it: unread ones when this is the last holder, and those that this consumer had read but not
+        handed out. A queue which nobody closed is closed when it is collected, or when the interpreter exits.
+        """
+        self._closed = True
+        fifo = self._fifo
+        if fifo is not None:
+            try:
+                fifo.close()
+            finally:
+                self._forget_finalizers()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _unpickled, (type(self), self._path, self._history, self._capacity, self._mode)
+
+    def __repr__(self) -> str:
+        state = (
+            "closed" if self._closed else "not open" if self._fifo is None or self._fifo.fd < 0 else "open"
+        )
+        return f"<{type(self).__name__} {self._path!r} ({state})>"
+
+    def _opened(self) -> Fifo:
+        """Return the open FIFO, opening it first if this is the first use. Raises `QueueClosedError` after `close()`."""
+        fifo = self._fifo
+        if fifo is not None:
+            if fifo.fd >= 0:
+                return fifo
+            if self._closed and not fifo.abandoned:
+                raise fifo.closed_error()
+        with _opening:
+            if self._fifo is not None and self._fifo.fd >= 0:
+                return self._fifo
+            if self._home != os.getpid():
+                self._home = None
+            policy = REUSE if self._history else NEW if self._home is not None else EXISTING
+            self._forget_finalizers()
+            self._claim_prefix = os.urandom(8)
+            self._claim_numbers = itertools.count()
+            self._fifo = fifo = Fifo(self._path, policy, self._capacity, self._mode)
+            self._closed = False
+            self._finalizers.append(weakref.finalize(self, fifo.close_at_exit))
+            # A child of multiprocessing runs these, and on Python 3.11 neither atexit nor weakref.finalize.
+            util = sys.modules.get("multiprocessing.util")
+            if util is not None:
+                self._finalizers.append(util.Finalize(self, fifo.close_at_exit, exitpriority=0))
+        return fifo
+
+    def _forget_finalizers(self) -> None:
+        finalizers, self._finalizers = self._finalizers, []
+        for finalizer in finalizers:
+            (finalizer.detach if isinstance(finalizer, weakref.finalize) else finalizer.cancel)()
+
+    def _failed(self, fifo: Fifo, error: OSError) -> NoReturn:
+        """Raise what a failed read or write means: the queue is closed, or the error itself."""
+        if fifo.fd < 0:
+            raise fifo.closed_error() from None
+        raise error
+
+    # -- what can be asked -------------------------------------------------------------------------------------------
+
+    @property
+    def path(self) -> str:
+        """The FIFO's absolute path."""
+        return self._path
+
+    @property
+    def capacity(self) -> int:
+        """The pipe's size in bytes. On Linux each message takes a page of 4096 bytes of it, whatever its length."""
+        return self._opened().capacity
+
+    @property
+    def unread(self) -> int:
+        """How many bytes are unread: in the pipe, and read by this consumer but not handed out. 0 means none.
+
+        A message over 4 KiB counts with the few bytes of its claim.
+        """
+        fifo = self._opened()
+        with fifo.lock:
+            if fifo.fd < 0:
+                raise fifo.closed_error()
+            held = sum(len(payload) if kind != _DECODED else 1 for kind, payload in list(fifo.buffer))
+            return held + fifo.unread
+
+    def empty(self) -> bool:
+        """Say whether nothing is unread, neither in the pipe nor read by this consumer but not handed out."""
+        return self.unread == 0
+
+    def full(self) -> bool:
+        """Say whether the pipe has no room: `put_nowait` would raise `queue.Full`."""
+        fifo = self._opened()
+        with fifo.lock:
+            if fifo.fd < 0:
+                raise fifo.closed_error()
+            return not fifo.writable
+
+    @property
+    def _in(self) -> int | None:
+        """The descriptor that is read, or None when the queue is not open."""
+        fifo = self._fifo
+        return None if fifo is None or fifo.fd < 0 else fifo.fd
+
+    _out = _in
+
+    # -- put ---------------------------------------------------------------------------------------------------------
+
+    def put_nowait(self, msg: object) -> None:
+        """Put a message, without waiting. Raises `queue.Full` when it does not fit now: nothing of it was put.
+
+        Raises `TypeError` for a value that is none of the allowed types, naming its place; `MessageTooLargeError` and
+        `MessageTooDeepError` beyond the limits; `OSError` when a message over 4 KiB cannot be written to a file beside the
+        FIFO. In each case nothing was put.
+        """
+        body = encode(msg)
+        fifo = self._opened()
+        frame = encode_frame(MESSAGE, body)
+        if frame is None:
+            self._put_long(fifo, body, 0.0)
+        elif not self._send(fifo, frame):
+            self._raise_full(fifo)
+
+    def put(self, msg: object, timeout: float | None = None) -> None:
+        """Put a message, waiting for room up to `timeout` seconds, or as long as it takes.
+
+        Raises `queue.Full` when the time is up, and otherwise as `put_nowait`: in each case nothing was put.
+        """
+        if timeout is not None:
+            timeout = _checked_timeout(timeout)
+        body = encode(msg)
+        fifo = self._opened()
+        frame = encode_frame(MESSAGE, body)
+        if frame is None:
+            self._put_long(fifo, body, timeout)
+        elif not self._send(fifo, frame):
+            self._send_waiting(fifo, frame, _deadline(timeout))
+
+    def _send(self, fifo: Fifo, frame: bytes) -> bool:
+        """Write one packet; say whether it fitted."""
+        try:
+            with fifo.lock:
+                written = os.write(fifo.fd, frame)
+                if written != len(frame):
+                    self._send_again(fifo, frame)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            self._failed(fifo, error)
+        return True
+
+    def _send_again(self, fifo: Fifo, frame: bytes) -> None:
+        """Write a packet that was cut off once more as a whole: readers skip the piece."""
+        for _ in range(_WRITE_ATTEMPTS):
+            if os.write(fifo.fd, frame) == len(frame):
+                return
+        raise OSError(f"writes of {len(frame)} bytes to {self._path!r} are cut off again and again")
+
+    def _send_waiting(self, fifo: Fifo, frame: bytes, deadline: float | None) -> None:
+        while not self._send(fifo, frame):
+            if not fifo.wait(select.POLLOUT, deadline):
+                self._raise_full(fifo)
+
+    def _raise_full(self, fifo: Fifo) -> NoReturn:
+        raise self._Full(
+            f"the pipe {self._path!r} has no room (capacity {fifo.capacity} bytes, a page for each message); "
+            "nothing was put; wait with put(timeout=...), or let consumers catch up"
+        ) from None
+
+    def _put_long(self, fifo: Fifo, body: bytes, timeout: float | None) -> None:
+        """Put a message that is too long for a packet: its file first, then the packet with the claim."""
+        deadline = _deadline(timeout)
+        with fifo.inside():
+            if timeout == 0 and not fifo.writable:
+                self._raise_full(fifo)
+            with self._long_frame(fifo, body) as frame:
+                self._send_waiting(fifo, frame, deadline)
+
+    @contextlib.contextmanager
+    def _long_frame(self, fifo: Fifo, body: bytes) -> Iterator[bytes]:
+        """Write the file of a long message and yield the frame that claims it; no file is left if the context fails."""
+        frame = None
+        # A claim may contain the frames' magic by chance. Then the next number will do.
+        while frame is None:
+            ident = self._claim_prefix + next(self._claim_numbers).to_bytes(8, "big")
+            frame = encode_frame(CLAIM, _claims.claim_for(body, ident).pack())
+        name = _claims.name_of(fifo.inode, ident)
+        try:
+            _claims.create(fifo.directory, name, body, self._mode)
+        except OSError as error:
+            error.filename = os.path.join(os.path.dirname(self._path), name)
+            raise
+        try:
+            yield frame
+        except BaseException:
+            _claims.remove(fifo.directory, name)
+            raise
+
+    # -- get ---------------------------------------------------------------------------------------------------------
+
+    def get_nowait(self) -> Any:
+        """Take the next message, without waiting. Raises `queue.Empty` when there is none.
+
+        Bytes that are no message are skipped with a `ForeignBytesWarning`, and never delivered.
+        """
+        message = self._take(self._opened())
+        if message is _NOTHING:
+            self._raise_empty()
+        return message
+
+    def get(self, timeout: float | None = None) -> Any:
+        """Take the next message, waiting for one up to `timeout` seconds, or as long as it takes.
+
+        Raises `queue.Empty` when the time is up, `QueueClosedError` when another thread closes the queue.
+        """
+        if timeout is not None:
+            timeout = _checked_timeout(timeout)
+        fifo = self._opened()
+        message = self._take(fifo)
+        if message is _NOTHING:
+            deadline = _deadline(timeout)
+            while message is _NOTHING:
+                if not fifo.wait(select.POLLIN, deadline):
+                    self._raise_empty()
+                message = self._take(fifo)
+        return message
+
+    def _raise_empty(self) -> NoReturn:
+        raise self._Empty(f"no message in {self._path!r}") from None
+
+    def _take(self, fifo: Fifo) -> Any:
+        """Return the next message, or _NOTHING."""
+        with fifo.lock:
+            body = None
+            if fifo.packets and not fifo.buffer:
+                try:
+                    data = os.read(fifo.fd, fifo.read_size)
+                except BlockingIOError:
+                    return _NOTHING
+                except OSError as error:
+                    self._failed(fifo, error)
+                body = whole_message(data)
+                if body is None:
+                    self._accept(fifo, data)
+        if body is not None:
+            try:
+                return decode(body)
+            except UndecodableError as error:
+                self._report(fifo, Skipped(body, str(error)))
+        return self._take_slowly(fifo)
+
+    def _take_slowly(self, fifo: Fifo) -> Any:
+        """Return the next message or _NOTHING, where packets are not one plain message each."""
+        while True:
+            with fifo.lock:
+                if fifo.fd < 0:
+                    raise fifo.closed_error()
+                skipped, fifo.skipped = fifo.skipped, []
+                if not skipped:
+                    if not fifo.buffer and not self._fill(fifo):
+                        return _NOTHING
+                    if fifo.skipped or not fifo.buffer:
+                        continue
+                    kind, payload = fifo.buffer.popleft()
+                    if kind == _DECODED:
+                        return payload
+                    fifo.enter()
+            if skipped:
+                # Where warnings are errors this raises: the messages are in the buffer, for the next get.
+                self._report(fifo, *skipped)
+                continue
+            try:
+                if kind == CLAIM:
+                    claim = _claims.Claim.unpack(payload)
+                    body = _claims.read(fifo.directory, _claims.name_of(fifo.inode, claim.id), claim)
+                else:
+                    body = payload
+                return decode(body)
+            except (UndecodableError, _claims.BadClaimError) as error:
+                fifo.skipped.append(Skipped(payload, str(error)))
+            except BaseException:
+                # Out of descriptors, interrupted ...: the message was not taken, and comes first at the next get.
+                with fifo.lock:
+                    fifo.buffer.appendleft((kind, payload))
+                raise
+            finally:
+                fifo.leave()
+
+    def _fill(self, fifo: Fifo) -> bool:
+        """Read once into the buffer; say whether there was anything to read. Under the lock."""
+        try:
+            if not fifo.packets:
+                return _stream.receive(fifo)
+            data = os.read(fifo.fd, fifo.read_size)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            self._failed(fifo, error)
+        self._accept(fifo, data)
+        return bool(data)
+
+    def _accept(self, fifo: Fifo, data: bytes) -> None:
+        """Put the frames of one read into the buffer, and what is none among what will be reported. Under the lock."""
+        frames, skipped = split(data)
+        fifo.buffer.extend(frames)
+        fifo.skipped += skipped
+
+    def _report(self, fifo: Fifo, *skipped: Skipped) -> None:
+        count = sum(len(piece.data) for piece in skipped)
+        first = skipped[0]
+        start = first.data[:16].hex(" ") + (" ..." if len(first.data) > 16 else "")
+        warn(ForeignBytesWarning(f"skipped {count} bytes in {fifo.path!r}: {first.reason} ({start})"))
+
+    # -- many --------------------------------------------------------------------------------------------------------
+
+    def drain(self, timeout: float | None = None) -> None:
+        """Wait until nothing is unread, up to `timeout` seconds, or as long as it takes.
+
+        Raises `TimeoutError` when the time is up. That a message was taken does not say that its consumer is done with it.
+        """
+        if timeout is not None:
+            timeout = _checked_timeout(timeout)
+        deadline = _deadline(timeout)
+        pause = _SHORTEST_PAUSE_S
+        while not self.empty():
+            now = time.monotonic()
+            if deadline is not None and now >= deadline:
+                raise TimeoutError(
+                    f"after {timeout:g} s {self.unread} bytes are still unread in {self._path!r}"
+                )
+            until = now + pause
+            # No event says that a pipe is empty: look now and then, and be woken by close().
+            self._opened().wait(0, until if deadline is None else min(until, deadline))
+            pause = min(2 * pause, _LONGEST_PAUSE_S)
+
+
+def _unpickled(
+    cls: type[SimplePipeQueue], path: str, history: bool, capacity: int | None, mode: int
+) -> SimplePipeQueue:
+    self = cls(path, history, capacity=capacity, mode=mode)
+    self._home = None
+    return self
+
+
+def _deadline(timeout: float | None) -> float | None:
+    return None if timeout is None else time.monotonic() + timeout
+
+
+def _checked_timeout(timeout: float) -> float:
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
+        raise TypeError(
+            f"timeout must be a number of seconds, or None to wait as long as it takes; not {timeout!r} "
+            "(put_nowait and get_nowait do not wait)"
+        )
+    if not timeout >= 0:
+        raise ValueError(
+            f"timeout must be 0 seconds or more, or None to wait as long as it takes; not {timeout!r}"
+        )
+    return timeout
+
+
+def _checked_path(path: str | os.PathLike[str]) -> str:
+    text: str | bytes = os.fspath(path)
+    text = os.fsdecode(text)
+    if not text or "\0" in text:
+        raise ValueError(f"path must name a FIFO; not {text!r}, which is empty or contains a null character")
+    # A trailing slash stays, so that it is refused when opening.
+    directory = os.path.abspath(os.path.dirname(text) or ".")
+    return os.path.join(directory, os.path.basename(text))
+
+
+def _checked_capacity(capacity: int | None) -> int | None:
+    if capacity is None:
+        return None
+    if isinstance(capacity, bool) or not isinstance(capacity, int):
+        raise TypeError(f"capacity must be a number of bytes, or None for the default; not {capacity!r}")
+    if not 0 < capacity < 1 << 31:
+        raise ValueError(
+            f"capacity must be from 1 to {(1 << 31) - 1} bytes, or None for the default; not {capacity}"
+        )
+    return capacity
+
+
+def _checked_mode(mode: int) -> int:
+    if isinstance(mode, bool) or not isinstance(mode, int):
+        raise TypeError(f"mode must be permissions such as 0o600; not {mode!r}")
+    if not 0 <= mode <= 0o777 or mode & 0o600 != 0o600:
+        raise ValueError(
+            f"mode must be permissions from 0o600 to 0o777, with which the owner may read and write; not {mode:#o}"
+        )
+    return mode
