@@ -25,15 +25,11 @@ def run(
     plan: Plan,
     *,
     adapter: Adapter | None = None,
-    keep: Path | None = None,
-    replay: str | None = None,
     progress: Callable[[], None] | None = None,
 ) -> Verdict:
     """Run one trial, and return the verdict on it. When this returns or raises, nothing of the trial is left.
 
     adapter: the queue, if it is not the one that the plan names; it travels to the peers by value.
-    keep: a directory, made if it is missing, for ``plan.json`` and ``history.jsonl``.
-    replay: the line that runs the same again; by default ``monkeywrench replay`` of what was kept.
     progress: called about ten times a second while the trial runs.
 
     Raises PlanError if there is no such queue; HarnessError if the harness failed, with what it said.
@@ -50,12 +46,16 @@ def run(
         history = History.collect(plan, queue.guarantees, directory)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
-    if keep is not None:
-        keep.mkdir(parents=True, exist_ok=True)
-        (keep / PLAN_FILE).write_text(plan.dumps())
-        history.save(keep / HISTORY_FILE)
-        replay = replay or f"monkeywrench replay {shlex.quote(str(keep / PLAN_FILE))}"
-    return judge(history, replay=replay)
+    return judge(history)
+
+
+def keep(verdict: Verdict, directory: Path) -> Verdict:
+    """Write the plan and the history to *directory*, made if it is missing, and return the verdict with its replay line."""
+    directory.mkdir(parents=True, exist_ok=True)
+    plan = directory / PLAN_FILE
+    plan.write_text(verdict.history.plan.dumps())
+    verdict.history.save(directory / HISTORY_FILE)
+    return verdict.replayed_by(f"monkeywrench replay {shlex.quote(str(plan))}")
 
 
 def _said(path: Path) -> str:

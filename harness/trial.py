@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import random
 from collections.abc import Callable
-from pathlib import Path
 
 from .adapters import DEFAULT, Adapter, load, reference_of
 from .faults import Kill
@@ -27,6 +26,7 @@ class Trial:
     producers, consumers: how many peers of each role.
     messages: how many each producer puts.
     seed: draws the messages; a new one by default.
+    runner: runs the plan; ``harness.run`` by default.
 
     All other arguments are those of ``Plan``. Raises PlanError for values that cannot be.
     """
@@ -43,12 +43,10 @@ class Trial:
         patience_s: float = 5.0,
         deadline_s: float = 120.0,
         name: str = "trial",
-        keep: Path | None = None,
-        on_verdict: Callable[[Verdict], None] | None = None,
+        runner: Callable[[Plan, Adapter | None], Verdict] | None = None,
     ) -> None:
         self._adapter = queue if isinstance(queue, Adapter) else None
-        self._keep = keep
-        self._on_verdict = on_verdict
+        self._runner = runner or (lambda plan, adapter: run(plan, adapter=adapter))
         if isinstance(queue, str):
             load(queue)
         self.plan = Plan(
@@ -70,7 +68,4 @@ class Trial:
 
     def run(self) -> Verdict:
         """Run the trial, and return the verdict on it. See ``harness.run``."""
-        verdict = run(self.plan, adapter=self._adapter, keep=self._keep)
-        if self._on_verdict is not None:
-            self._on_verdict(verdict)
-        return verdict
+        return self._runner(self.plan, self._adapter)

@@ -6,6 +6,7 @@ a planned fault never struck, proves nothing and is *unknown*; so is one whose c
 
 from __future__ import annotations
 
+import dataclasses
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -49,6 +50,10 @@ class Verdict:
 
     def __bool__(self) -> bool:
         return self.valid
+
+    def replayed_by(self, line: str) -> Verdict:
+        """Return the same verdict, with the line that runs the same trial again."""
+        return dataclasses.replace(self, replay=line)
 
     def summary(self) -> str:
         """Return the verdict in one line."""
@@ -107,7 +112,7 @@ def judge(
 
 def _doubts(ledger: Ledger) -> Iterable[str]:
     history = ledger.history
-    if not any(number for number in ledger.received.values()):
+    if not ledger.received and not ledger.stuck:
         yield "no message was received"
     struck = {strike.fault for strike in ledger.strikes}
     for index, fault in enumerate(history.plan.faults):

@@ -13,7 +13,7 @@ from typing import Any
 from .guarantees import KEPT_TYPES
 
 # Sizes of large payloads, in bytes: each makes a message longer than PIPE_BUF (4096 on Linux), some only just.
-LARGE = (4096, 4097, 5000, 8192, 12_000, 20_000)
+LARGE = (4096, 4097, 5000, 8192, 12_000)
 _BLOCK = 1 << 16
 _MIX = (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
 _MASK = (1 << 64) - 1

@@ -10,17 +10,16 @@ from ._finding import Checked, Finding
 def stuck(ledger: Ledger) -> Checked:
     """Find peers that should go on and do not: who waits for what, and who was killed before."""
     killed = tuple(strike.planned.peer for strike in ledger.strikes if strike.planned.final)
-    after = f", since {' and '.join(killed)} {'was' if len(killed) == 1 else 'were'} killed" if killed else ""
+    after = f" since {' and '.join(killed)} {'was' if len(killed) == 1 else 'were'} killed" if killed else ""
     for event in ledger.stuck:
         stack = [frame(place) for place in reversed(event.value.get("stack") or [])]
-        waits = f"waits at {', called from '.join(stack[:2])}" if stack else "gives no sign of life"
+        waits = f"waits inside its {ledger.doing(event.process)}" if stack else "gives no sign of life"
         yield Finding(
             "stuck",
-            f"{event.process}, inside its {ledger.doing(event.process)}, {waits}; "
-            f"no peer has moved for {event.value['seconds']:.1f} s{after}",
+            f"{event.process} {waits}; no peer has moved for {event.value['seconds']:.1f} s{after}",
             (event.process, *killed),
             (event.index, *(strike.event.index for strike in ledger.strikes)),
-            tuple(f"called from {place}" for place in stack[2:]),
+            tuple(f"{'called from' if depth else 'at'} {place}" for depth, place in enumerate(stack)),
         )
 
 
