@@ -1,7 +1,9 @@
+# ruff: noqa: A005 - it is never imported by the bare name, which the standard library had until 3.12
 """The queue: messages between processes over a POSIX named pipe.
 
-`SimplePipeQueue` has blocking calls, `PipeQueue` the same for asyncio. Both speak the same format, and both promise the
-same: what a process puts, another gets, whole, once, in order, with its types, whoever is killed in between.
+`SimplePipeQueue` has blocking calls, `PipeQueue` the same for asyncio. Both speak the same format, and both
+promise the same: what a process puts, another gets, whole, once, in order, with its types, whoever is killed
+in between.
 """
 
 from __future__ import annotations

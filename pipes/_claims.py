@@ -3,10 +3,10 @@
 Laws of this module:
 
 - everything goes relative to the directory's descriptor, never through the path again;
-- a file's name carries the FIFO's inode number. While somebody holds the FIFO open that number belongs to no other
-  FIFO, so a sweep for it touches nothing of anybody else's;
-- who holds the only lock may sweep, nobody else: a file that nobody has read yet, one whose reader died and one whose
-  writer died look alike.
+- a file's name carries the FIFO's inode number. While somebody holds the FIFO open that number belongs to no
+  other FIFO, so a sweep for it touches nothing of anybody else's;
+- who holds the only lock may sweep, nobody else: a file that nobody has read yet, one whose reader died and
+  one whose writer died look alike.
 """
 
 from __future__ import annotations
@@ -65,7 +65,10 @@ def name_of(inode: int, ident: bytes) -> str:
 
 
 def create(directory: int, name: str, body: bytes, mode: int) -> None:
-    """Write `body` to the new file `name`, or leave no file. Raises `OSError` (no space, no permission ...)."""
+    """Write `body` to the new file `name`, or leave no file.
+
+    Raises `OSError` (no space, no permission ...).
+    """
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(name, flags, mode, dir_fd=directory)
     try:
@@ -86,8 +89,8 @@ def create(directory: int, name: str, body: bytes, mode: int) -> None:
 def read(directory: int, name: str, claim: Claim) -> bytes:
     """Return the claimed body, and remove its file.
 
-    Raises `BadClaimError` when the file is missing or not as claimed (a file which is not as claimed stays where it is).
-    Any other `OSError`, as when descriptors run out, leaves the file for another try.
+    Raises `BadClaimError` when the file is missing or not as claimed (a file which is not as claimed stays
+    where it is). Any other `OSError`, as when descriptors run out, leaves the file for another try.
     """
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:

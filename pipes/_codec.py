@@ -3,8 +3,8 @@
 Laws of this module:
 
 - no input or output: a value goes in and bytes come out, or the other way round;
-- what `encode` accepts, `decode` gives back equal and of the same types at every depth; everything else is refused at
-  `encode`, with the place where it sits;
+- what `encode` accepts, `decode` gives back equal and of the same types at every depth; everything else is
+  refused at `encode`, with the place where it sits;
 - `decode` takes bytes from anybody: it executes nothing, holds no more than the limits allow, and raises
   `UndecodableError` and nothing else.
 
@@ -23,8 +23,8 @@ code  stands for      data
 8     str             UTF-8 in which lone surrogates are encoded like other code points
 ====  ==============  ===========================================================================
 
-A message is most often a tuple. A bare array as the whole message is therefore a *tuple*, and a message that is a list
-is extension type 5. Inside a message a bare array is a list, as one expects.
+A message is most often a tuple. A bare array as the whole message is therefore a *tuple*, and a message that
+is a list is extension type 5. Inside a message a bare array is a list, as one expects.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ MAX_BYTES: Final = 1 << 30
 MAX_ELEMENTS: Final = 1 << 22
 """The most elements that one message may have, each container and each item counted (about 4.2 million).
 
-An element takes one byte when encoded, but up to some hundred bytes in memory: this is what bounds the memory.
+An element takes one byte when encoded, but up to some hundred bytes in memory: this is what bounds the
+memory.
 """
 
 MAX_DEPTH: Final = 100
@@ -70,14 +71,12 @@ _FLAT: Final = ormsgpack.OPT_PASSTHROUGH_BIG_INT
 def encode(message: object) -> bytes:
     """Return the bytes of `message`.
 
-    Raises `TypeError` for a type that cannot be kept, naming its place (`msg[2]['k']`); `MessageTooDeepError` beyond
-    `MAX_DEPTH` levels; `MessageTooLargeError` beyond `MAX_BYTES` or `MAX_ELEMENTS`.
+    Raises `TypeError` for a type that cannot be kept, naming its place (`msg[2]['k']`); `MessageTooDeepError`
+    beyond `MAX_DEPTH` levels; `MessageTooLargeError` beyond `MAX_BYTES` or `MAX_ELEMENTS`.
     """
     kind = type(message)
     try:
-        if kind is tuple and _are_leaves(map(type, message)):  # type: ignore[call-overload]
-            encoded = packb(message, _extend, _FLAT)
-        elif kind in _LEAVES:
+        if (kind is tuple and _are_leaves(map(type, message))) or kind in _LEAVES:  # type: ignore[call-overload]
             encoded = packb(message, _extend, _FLAT)
         elif _check(message):
             if kind is tuple:
@@ -100,7 +99,10 @@ def encode(message: object) -> bytes:
 
 
 def decode(data: bytes) -> Any:
-    """Return the message whose bytes are `data`. Raises `UndecodableError`, and nothing else, for any other bytes."""
+    """Return the message whose bytes are `data`.
+
+    Raises `UndecodableError`, and nothing else, for any other bytes.
+    """
     try:
         if len(data) > MAX_ELEMENTS:
             if len(data) > MAX_BYTES:
@@ -118,7 +120,7 @@ def decode(data: bytes) -> Any:
     return value
 
 
-# -- encoding ------------------------------------------------------------------------------------------------------
+# -- encoding ------------------------------------------------------------------------------------------------
 
 
 def _extend(value: Any) -> Ext:
@@ -140,8 +142,9 @@ def _extend(value: Any) -> Ext:
 def _check(message: object) -> bool:
     """Say whether ormsgpack can walk `message` by itself: every key of every dict a `str`.
 
-    Raises `TypeError` when a type is unknown (`encode` then finds its place), and the two limits' errors. Level by
-    level, so that neither a container in itself nor one that holds the same one twice, twice, twice, takes long.
+    Raises `TypeError` when a type is unknown (`encode` then finds its place), and the two limits' errors.
+    Level by level, so that neither a container in itself nor one that holds the same one twice, twice, twice,
+    takes long.
     """
     plain = True
     if type(message) not in _KNOWN:
@@ -165,7 +168,7 @@ def _check(message: object) -> bool:
             raise MessageTooLargeError(_TOO_MANY)
         level = below
     raise MessageTooDeepError(
-        f"the message is nested more than {MAX_DEPTH} levels deep, or contains itself; flatten it, or put its parts"
+        f"the message is nested more than {MAX_DEPTH} levels deep, or contains itself; put its parts"
     )
 
 
@@ -180,7 +183,10 @@ def _containers(values: Iterable[Any]) -> list[Any]:
 
 
 def _encode_odd(message: Any) -> bytes:
-    """Encode what ormsgpack refuses: dicts with other keys than `str`, strings with lone surrogates. Slow, and rare."""
+    """Encode what ormsgpack refuses:
+
+    dicts with other keys than `str`, strings with lone surrogates. Slow, and rare.
+    """
     if type(message) is tuple:
         return packb([_odd(item) for item in message], _extend, _NESTED)
     if type(message) is list:
@@ -209,7 +215,7 @@ def _odd(value: Any) -> Any:
     return value
 
 
-# -- refusals ------------------------------------------------------------------------------------------------------
+# -- refusals ------------------------------------------------------------------------------------------------
 
 _ALLOWED = "str, bytes, int, float, complex, bool, None, tuple, list, dict, set, frozenset"
 
@@ -230,7 +236,10 @@ def _refuse_unknown(message: object) -> None:
 
 
 def _place_of_unknown(message: object) -> tuple[str, object] | None:
-    """Find the shallowest value of an unknown type. Looks at each container once, however often it is contained."""
+    """Find the shallowest value of an unknown type.
+
+    Looks at each container once, however often it is contained.
+    """
     seen: set[int] = set()
     level: list[tuple[str, Any]] = [("msg", message)]
     while level:
@@ -258,7 +267,10 @@ def _place_of_unknown(message: object) -> tuple[str, object] | None:
 
 
 def _short(value: object) -> str:
-    """A short text for `value`, which may be of a stranger's type: its own `repr` is asked, but not trusted."""
+    """A short text for `value`, which may be of a stranger's type:
+
+    its own `repr` is asked, but not trusted.
+    """
     try:
         text = repr(value)
     except Exception:
@@ -269,19 +281,21 @@ def _short(value: object) -> str:
 def _refuse_large(encoded: bytes) -> None:
     if len(encoded) > MAX_BYTES:
         raise MessageTooLargeError(
-            f"the message is {len(encoded)} bytes when encoded, over the limit of {MAX_BYTES}; put it in parts"
+            f"the message is {len(encoded)} bytes when encoded, over the limit of {MAX_BYTES}; put its parts"
         )
     if _elements_beyond(encoded, MAX_ELEMENTS):
         raise MessageTooLargeError(_TOO_MANY)
 
 
-# -- decoding ------------------------------------------------------------------------------------------------------
+# -- decoding ------------------------------------------------------------------------------------------------
 
 _ARRAY_HEADS: Final = frozenset([*range(0x90, 0xA0), 0xDC, 0xDD])
 
 
 def _revive_with(unpack: Callable[[bytes], Any]) -> Callable[[int, bytes], Any]:
-    """Return a hook for ormsgpack that turns extension types into values, with `unpack` for what is nested in them."""
+    """Return a hook for ormsgpack that turns extension types into values, with `unpack` for what is nested in
+    them.
+    """
 
     def revive(code: int, data: bytes) -> Any:
         if code == _TUPLE:
@@ -313,12 +327,12 @@ def _undecodable(reason: str) -> NoReturn:
 def _array(value: Any) -> list[Any]:
     if type(value) is not list:
         _undecodable("a container's data is not an array")
-    return value  # type: ignore[no-any-return]
+    return value
 
 
-# ormsgpack bounds the depth of one call, but each extension type starts another one: hostile bytes could nest those
-# until the C stack is used up. Two levels are decoded as they come; whatever lies deeper and is long enough to be deep is
-# measured first, once, for all the levels below it.
+# ormsgpack bounds the depth of one call, but each extension type starts another one: hostile bytes could nest
+# those until the C stack is used up. Two levels are decoded as they come; whatever lies deeper and is long
+# enough to be deep is measured first, once, for all the levels below it.
 
 
 def _unpack_measured(data: bytes) -> Any:
@@ -331,18 +345,25 @@ def _unpack_inner(data: bytes) -> Any:
     return unpackb(data, ext_hook=_revive_inner)
 
 
-_revive_measured = _revive_with(lambda data: unpackb(data, ext_hook=_revive_measured))
-_revive_inner = _revive_with(_unpack_measured)
-_revive = _revive_with(_unpack_inner)
+def _unpack_below(data: bytes) -> Any:
+    return unpackb(data, ext_hook=_revive_measured)
 
 
-# -- a walk over MessagePack which builds nothing --------------------------------------------------------------------
+_revive_measured: Final = _revive_with(_unpack_below)
+_revive_inner: Final = _revive_with(_unpack_measured)
+_revive: Final = _revive_with(_unpack_inner)
+
+
+# -- a walk over MessagePack which builds nothing ------------------------------------------------------------
 
 _NESTING_CODES: Final = frozenset({_TUPLE, _SET, _FROZENSET, _DICT, _LIST})
 
 
 def _fixed(head: int) -> tuple[int, int]:
-    """For a head byte: (bytes to skip after it, items that it holds) when both are known from the head alone."""
+    """For a head byte:
+
+    (bytes to skip after it, items that it holds) when both are known from the head alone.
+    """
     if head < 0x80 or head >= 0xE0 or head in (0xC0, 0xC2, 0xC3):
         return 0, 0
     if head < 0x90:
@@ -380,7 +401,8 @@ _EXT_FIXED: Final = {0xD4: 1, 0xD5: 2, 0xD6: 4, 0xD7: 8, 0xD8: 16}
 def _head(data: bytes, at: int) -> tuple[int, int]:
     """Read the head at `at`: (where the next head is, how many items the one at `at` holds).
 
-    An extension type that nests is a container of one item. Bytes that are no MessagePack lead beyond the end.
+    An extension type that nests is a container of one item. Bytes that are no MessagePack lead beyond the
+    end.
     """
     head = data[at]
     skip, items = _HEADS[head]
@@ -405,8 +427,8 @@ def _head(data: bytes, at: int) -> tuple[int, int]:
 def _elements_beyond(data: bytes, limit: int) -> bool:
     """Say whether `data` holds more than `limit` elements.
 
-    An element takes a byte at least, so the walk ends as soon as what is left could not exceed the limit: one long
-    string costs nothing, and a million of short ones little.
+    An element takes a byte at least, so the walk ends as soon as what is left could not exceed the limit: one
+    long string costs nothing, and a million of short ones little.
     """
     at, end, elements = 0, len(data), 0
     while at < end and elements + end - at > limit:

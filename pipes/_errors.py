@@ -1,8 +1,8 @@
 """What the queue raises and warns of.
 
-Laws of this module: an error raised by an operation on messages says whether the message was put or taken; where the
-standard library has a name for what happened (`queue.Full`, `asyncio.QueueEmpty`, `FileExistsError`), that is what is
-raised, and nothing here replaces it.
+Laws of this module: an error raised by an operation on messages says whether the message was put or taken;
+where the standard library has a name for what happened (`queue.Full`, `asyncio.QueueEmpty`,
+`FileExistsError`), that is what is raised, and nothing here replaces it.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ __all__ = [
     "PipeQueueError",
     "QueueBusyError",
     "QueueClosedError",
-    "UnsafePipeError",
     "UndecodableError",
     "UndeliveredWarning",
+    "UnsafePipeError",
     "warn",
 ]
 
@@ -38,18 +38,25 @@ class QueueClosedError(PipeQueueError, ValueError):
 
 
 class QueueBusyError(PipeQueueError, OSError):
-    """The pipe could not be opened: another process kept it locked, as one does for a moment while it opens or closes.
+    """The pipe could not be opened: another process kept it locked, as one does for a moment while it opens
+    or closes.
 
     Nothing was changed. If the error comes back, look for a stopped process which holds the pipe open.
     """
 
 
 class NotAPipeError(PipeQueueError, OSError):
-    """What the path names is no FIFO (a file, a directory, a socket, a symbolic link, ...). It was left as it is."""
+    """What the path names is no FIFO (a file, a directory, a socket, a symbolic link, ...).
+
+    It was left as it is.
+    """
 
 
 class UnsafePipeError(PipeQueueError, PermissionError):
-    """The FIFO belongs to another user, or more users may write to it than `mode` says. It was left as it is."""
+    """The FIFO belongs to another user, or more users may write to it than `mode` says.
+
+    It was left as it is.
+    """
 
 
 class MessageTooLargeError(PipeQueueError, ValueError):
@@ -61,7 +68,10 @@ class MessageTooDeepError(PipeQueueError, ValueError):
 
 
 class UndecodableError(PipeQueueError, ValueError):
-    """Bytes are not one encoded message within the limits. A queue skips them with a `ForeignBytesWarning`."""
+    """Bytes are not one encoded message within the limits.
+
+    A queue skips them with a `ForeignBytesWarning`.
+    """
 
 
 class ForeignBytesWarning(RuntimeWarning):
@@ -87,7 +97,9 @@ _PACKAGE = os.path.dirname(__file__) + os.sep
 
 
 def warn(warning: Warning) -> None:
-    """Issue `warning` at the line of the caller outside this package, which is the line that its reader can change."""
+    """Issue `warning` at the line of the caller outside this package, which is the line that its reader can
+    change.
+    """
     level = 1
     frame = sys._getframe(0)
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):

@@ -3,12 +3,12 @@
 Laws of this module:
 
 - nothing about messages is known here but how many a `close()` leaves behind;
-- whoever has the FIFO open holds a shared lock (`flock`) on it, which the kernel drops when the process dies. Who can
-  get the exclusive lock is alone: only then are files of the dead swept, and unread messages counted;
-- a failed try for the exclusive lock loses the shared one, so it is taken again, and after that the path is compared
-  with what is open;
-- every use of a descriptor's number happens under `lock`, or between `enter` and `leave`, which `close()` waits for.
-  So no number is used after it was closed, when it may be anybody's;
+- whoever has the FIFO open holds a shared lock (`flock`) on it, which the kernel drops when the process dies.
+  Who can get the exclusive lock is alone: only then are files of the dead swept, and unread messages counted;
+- a failed try for the exclusive lock loses the shared one, so it is taken again, and after that the path is
+  compared with what is open;
+- every use of a descriptor's number happens under `lock`, or between `enter` and `leave`, which `close()`
+  waits for. So no number is used after it was closed, when it may be anybody's;
 - descriptors come into being and are closed under `_fork_guard`, so that a fork's child knows all of them.
 """
 
@@ -58,7 +58,8 @@ _LONGEST_PAUSE_S: Final = 0.02
 PORTABLE_VARIABLE: Final = "_MONKEYWRENCH_PIPES_PORTABLE"
 """Set in the environment, the features that only Linux has are not used. For the tests of this package."""
 
-# An inherited descriptor would keep the parent's lock alive, and a number closed by half is worse: no fork meanwhile.
+# An inherited descriptor would keep the parent's lock alive, and a number closed by half is worse: no fork
+# meanwhile.
 _fork_guard = threading.RLock()
 _all_open: weakref.WeakSet[Fifo] = weakref.WeakSet()
 
@@ -100,14 +101,14 @@ class Fifo:
             self._close_descriptors()
             raise
 
-    # -- opening -----------------------------------------------------------------------------------------------------
+    # -- opening ---------------------------------------------------------------------------------------------
 
     def _open(self, policy: str, capacity: int | None) -> None:
         head, self._name = os.path.split(self.path)
         if self._name in ("", ".", ".."):
             raise NotAPipeError(
                 errno.EISDIR,
-                "a FIFO's path must end in a name; give the path of a file, not of a directory",
+                "a FIFO's path must end in its name; this one names a directory",
                 self.path,
             )
         self._open_directory(head)
@@ -160,7 +161,10 @@ class Fifo:
         return OSError(error.errno, "the path, or a name in it, is too long for this file system", self.path)
 
     def _make(self, policy: str) -> bool:
-        """Make the FIFO if `policy` says so; say whether it was made. Raises the clear errors for what is there."""
+        """Make the FIFO if `policy` says so; say whether it was made.
+
+        Raises the clear errors for what is there.
+        """
         status = self._status()
         if status is None:
             if policy == EXISTING:
@@ -209,7 +213,10 @@ class Fifo:
         return NotAPipeError(errno.EEXIST, f"no FIFO, but {kind}; it was left as it is", self.path)
 
     def _open_fifo(self) -> bool:
-        """Open the FIFO; say whether it was there. Never waits, never follows a link, never changes what it opens."""
+        """Open the FIFO; say whether it was there.
+
+        Never waits, never follows a link, never changes what it opens.
+        """
         flags = os.O_RDWR | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
             with _fork_guard:
@@ -241,7 +248,7 @@ class Fifo:
         if mode & 0o022 & ~self.mode:
             raise UnsafePipeError(
                 errno.EPERM,
-                f"others may write to the FIFO: its mode is {mode:#o}, and mode={self.mode:#o} was asked for; "
+                f"others may write to the FIFO: its mode is {mode:#o}, and mode={self.mode:#o} was given; "
                 "change its mode, or say mode= if they are meant to",
                 self.path,
             )
@@ -296,14 +303,15 @@ class Fifo:
             name = f"{_claims.PREFIX}{self.inode:016x}-lock"
             with _fork_guard:
                 self.read_lock = os.open(name, flags, self.mode, dir_fd=self.directory)
-        # Who comes first makes the pipe as deep as it should be. Who comes later leaves it so, unless asked otherwise.
+        # Who comes first makes the pipe as deep as it should be. Who comes later leaves it so, unless asked
+        # otherwise.
         if capacity is not None and not stranger:
             self._resize(capacity)
         elif alone:
             self._resize(max(DEFAULT_CAPACITY, self._size()))
         self.capacity = self._size()
-        # A read shorter than the pipe could cut off the tail of a packet that comes behind foreign bytes, and the pipe
-        # may grow later.
+        # A read shorter than the pipe could cut off the tail of a packet that comes behind foreign bytes, and
+        # the pipe may grow later.
         self.read_size = max(self.capacity, DEFAULT_CAPACITY)
 
     def _resize(self, wanted: int) -> None:
@@ -326,7 +334,7 @@ class Fifo:
             return _PORTABLE_CAPACITY
         return fcntl.fcntl(self.fd, _GET_SIZE)
 
-    # -- while it is open --------------------------------------------------------------------------------------------
+    # -- while it is open ------------------------------------------------------------------------------------
 
     @property
     def unread(self) -> int:
@@ -376,7 +384,8 @@ class Fifo:
     def wait(self, event: int, deadline: float | None) -> bool:
         """Wait until the pipe is readable (`select.POLLIN`) or writable (`POLLOUT`); say whether it is.
 
-        Returns False at `deadline` (on the monotonic clock). Raises `QueueClosedError` when `close()` is called.
+        Returns False at `deadline` (on the monotonic clock). Raises `QueueClosedError` when `close()` is
+        called.
         """
         with self.inside():
             with self.lock:
@@ -404,7 +413,7 @@ class Fifo:
             else:
                 self._wake = os.pipe()
 
-    # -- closing -----------------------------------------------------------------------------------------------------
+    # -- closing ---------------------------------------------------------------------------------------------
 
     def close(self) -> None:
         """Wake who waits, wait until they have left, then let go of everything. Again: nothing happens.
@@ -427,7 +436,10 @@ class Fifo:
                 self._release()
 
     def close_at_exit(self) -> None:
-        """Let go of everything without waiting for anybody: what other threads still use, the kernel closes."""
+        """Let go of everything without waiting for anybody:
+
+        what other threads still use, the kernel closes.
+        """
         with self.lock:
             if self.fd >= 0 and not self._releasing:
                 self._release()
@@ -505,7 +517,7 @@ class Fifo:
         self._close_descriptors()
 
 
-# -- the system ------------------------------------------------------------------------------------------------------
+# -- the system ----------------------------------------------------------------------------------------------
 
 _KINDS: Final = (
     (stat.S_ISREG, "a regular file"),
@@ -534,8 +546,9 @@ def _packets_work() -> bool:
     global _packets
     if _packets is None:
         _packets = _O_DIRECT != 0 and not portable() and _try_packets()
-        # A read that asks for the whole pipe allocates as much, and gives back all but a little. For glibc that is a
-        # system call each way, 15 times the cost of the read, until one block of such a size was freed.
+        # A read that asks for the whole pipe allocates as much, and gives back all but a little. For glibc
+        # that is a system call each way, 15 times the cost of the read, until one block of such a size was
+        # freed.
         _ = bytes(4 * DEFAULT_CAPACITY)
     return _packets
 

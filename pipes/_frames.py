@@ -3,20 +3,18 @@
 Laws of this module:
 
 - no input or output: bytes in, frames out; all at once and byte by byte give the same frames;
-- a frame contains the magic at its start and nowhere else. So wherever the magic is found, a frame starts or something
-  foreign does; a torn frame ends before the next magic at the latest; and a frame which was a message's content
-  (somebody sends captured frames through the queue) can never be taken for one. `encode_frame` gives `None` rather
-  than break this law;
+- a frame contains the magic at its start and nowhere else. So wherever the magic is found, a frame starts or
+  something foreign does; a torn frame ends before the next magic at the latest; and a frame which was a
+  message's content (somebody sends captured frames through the queue) can never be taken for one.
+  `encode_frame` gives `None` rather than break this law;
 - an intact frame is found whatever stands before and behind it.
 
 A frame, all numbers big-endian::
 
-    0  3 bytes   magic: C1 6D 77. C1 occurs neither in MessagePack's heads nor in UTF-8 text
-    3  1 byte    version of this layout: 1
-    4  1 byte    kind: 1 a message, 2 a claim on a long message's file
-    5  2 bytes   length of the payload
-    7  4 bytes   CRC-32 of the payload, started with the preceding four bytes (version, kind, length) as a number
-    11           payload
+    0  3 bytes   magic: C1 6D 77. C1 occurs neither in MessagePack's heads nor in UTF-8 text 3  1 byte
+    version of this layout: 1 4  1 byte    kind: 1 a message, 2 a claim on a long message's file 5  2 bytes
+    length of the payload 7  4 bytes   CRC-32 of the payload, started with the preceding four bytes (version,
+    kind, length) as a number 11           payload
 
 The layout up to and with the version stays in every version to come, and so does the first law.
 """
@@ -67,7 +65,7 @@ class Skipped(NamedTuple):
 
 
 def encode_frame(kind: int, payload: bytes) -> bytes | None:
-    """Return the frame of `payload`, or None when it is too long or the frame would contain the magic twice."""
+    """Return the frame of `payload`; None if it is too long, or the frame would contain the magic twice."""
     size = len(payload)
     if size > MAX_PAYLOAD:
         return None
@@ -77,7 +75,10 @@ def encode_frame(kind: int, payload: bytes) -> bytes | None:
 
 
 def whole_message(data: bytes) -> bytes | None:
-    """Return the payload if `data` is one intact message frame and nothing else: the common case, and quick."""
+    """Return the payload if `data` is one intact message frame and nothing else:
+
+    the common case, and quick.
+    """
     size = len(data)
     if HEADER_SIZE <= size <= MAX_FRAME:
         magic, start, checksum = _unpack_from(data)
@@ -103,7 +104,10 @@ class Scanner:
         self.skipped: list[Skipped] = []
         """What was passed over so far; whoever reports it empties the list."""
         self.wanted = HEADER_SIZE
-        """How many more bytes can be fed before the next frame ends, at most: feed no more, and no frame is cut."""
+        """How many more bytes can be fed before the next frame ends, at most:
+
+        feed no more, and no frame is cut.
+        """
         self._pending = b""
 
     @property

@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import os
 import queue
+import re
 import select
 import sys
 import threading
@@ -17,35 +18,40 @@ from typing import Any, ClassVar, Final, NoReturn, Self
 
 from . import _claims, _stream
 from ._codec import decode, encode
-from ._errors import ForeignBytesWarning, UndecodableError, warn
+from ._errors import ForeignBytesWarning, QueueClosedError, UndecodableError, warn
 from ._fifo import EXISTING, NEW, REUSE, Fifo
 from ._frames import CLAIM, MAX_FRAME, MESSAGE, Skipped, encode_frame, split, whole_message
 
 __all__ = ["SimplePipeQueue"]
 
-_NOTHING: Final = object()
+NOTHING: Final = object()
+"""What is taken when there is no message. Not None, which is one."""
 _opening = threading.RLock()
 # The kind of a buffered item which is a message already. Frames have kinds from 1.
 _DECODED: Final = 0
-_SHORTEST_PAUSE_S: Final = 0.001
-_LONGEST_PAUSE_S: Final = 0.02
-# No kernel cuts a write this short. If something between here and the kernel does, this often in a row, give up.
+SHORTEST_PAUSE_S: Final = 0.001
+LONGEST_PAUSE_S: Final = 0.02
+# No kernel cuts a write this short. If something between here and the kernel does, this often in a row, give
+# up.
 _WRITE_ATTEMPTS: Final = 100
 
 
 class SimplePipeQueue:
     """A queue of messages between processes over a POSIX named pipe (FIFO), with blocking calls.
 
-    `path` is where the FIFO is. With `history=True` a FIFO which already exists is used, and none is removed at the
-    end; with `history=False` an existing one raises `FileExistsError`, and the FIFO is removed by `close()` in the
-    process that made it. `capacity` is the pipe's size in bytes: 1 MiB unless given, or the most that the system
-    allows; the attribute `capacity` tells. `mode` is the FIFO's permissions: who else may use it.
+    `path` is where the FIFO is. With `history=True` a FIFO which already exists is used, and none is removed
+    at the end; with `history=False` an existing one raises `FileExistsError`, and the FIFO is removed by
+    `close()` in the process that made it. `capacity` is the pipe's size in bytes: 1 MiB unless given, or the
+    most that the system allows; the attribute `capacity` tells. `mode` is the FIFO's permissions: who else
+    may use it.
 
-    The FIFO is opened by `pipequeue()`, by entering the context, or at the first use. Every thread may use a queue. In
-    a fork's child, and where it was unpickled, a queue opens for itself at its first use, and never removes the FIFO.
+    The FIFO is opened by `pipequeue()`, by entering the context, or at the first use. Every thread may use a
+    queue. In a fork's child, and where it was unpickled, a queue opens for itself at its first use, and never
+    removes the FIFO.
 
-    A message is a `str`, `bytes`, `int`, `float`, `complex`, `bool`, `None`, or a `tuple`, `list`, `dict`, `set` or
-    `frozenset` of these, nested as you like. It comes out with the value and the types it went in with.
+    A message is a `str`, `bytes`, `int`, `float`, `complex`, `bool`, `None`, or a `tuple`, `list`, `dict`,
+    `set` or `frozenset` of these, nested as you like. It comes out with the value and the types it went in
+    with.
     """
 
     _Empty: ClassVar[type[Exception]] = queue.Empty
@@ -65,7 +71,8 @@ class SimplePipeQueue:
         self._history = bool(history)
         self._fifo: Fifo | None = None
         self._closed = False
-        # Whoever is not the process that this was made in has a copy, and a copy never makes or removes what it should not.
+        # Whoever is not the process that this was made in has a copy, and a copy never makes or removes what
+        # it should not.
         self._home: int | None = os.getpid()
         self._claim_prefix = b""
         self._claim_numbers: Iterator[int] = itertools.count()
@@ -78,7 +85,7 @@ class SimplePipeQueue:
         self._opened()
         return self
 
-    # -- lifetime ----------------------------------------------------------------------------------------------------
+    # -- lifetime --------------------------------------------------------------------------------------------
 
     def __enter__(self) -> Self:
         self._closed = False
@@ -93,10 +100,11 @@ class SimplePipeQueue:
     def close(self) -> None:
         """Close the queue; do nothing if it is closed.
 
-        This process's own waiters get a `QueueClosedError`, and are waited for. With `history=False` the process that
-        made the FIFO removes it, unless the path names another one by now. Issues an `UndeliveredWarning` when messages
-        are lost by it: unread ones when this is the last holder, and those that this consumer had read but not
-        handed out. A queue which nobody closed is closed when it is collected, or when the interpreter exits.
+        This process's own waiters get a `QueueClosedError`, and are waited for. With `history=False` the
+        process that made the FIFO removes it, unless the path names another one by now. Issues an
+        `UndeliveredWarning` when messages are lost by it: unread ones when this is the last holder, and those
+        that this consumer had read but not handed out. A queue which nobody closed is closed when it is
+        collected, or when the interpreter exits.
         """
         self._closed = True
         fifo = self._fifo
@@ -116,7 +124,10 @@ class SimplePipeQueue:
         return f"<{type(self).__name__} {self._path!r} ({state})>"
 
     def _opened(self) -> Fifo:
-        """Return the open FIFO, opening it first if this is the first use. Raises `QueueClosedError` after `close()`."""
+        """Return the open FIFO, opening it first if this is the first use.
+
+        Raises `QueueClosedError` after `close()`.
+        """
         fifo = self._fifo
         if fifo is not None:
             if fifo.fd >= 0:
@@ -152,7 +163,7 @@ class SimplePipeQueue:
             raise fifo.closed_error() from None
         raise error
 
-    # -- what can be asked -------------------------------------------------------------------------------------------
+    # -- what can be asked -----------------------------------------------------------------------------------
 
     @property
     def path(self) -> str:
@@ -161,7 +172,10 @@ class SimplePipeQueue:
 
     @property
     def capacity(self) -> int:
-        """The pipe's size in bytes. On Linux each message takes a page of 4096 bytes of it, whatever its length."""
+        """The pipe's size in bytes.
+
+        On Linux each message takes a page of 4096 bytes of it, whatever its length.
+        """
         return self._opened().capacity
 
     @property
@@ -197,14 +211,15 @@ class SimplePipeQueue:
 
     _out = _in
 
-    # -- put ---------------------------------------------------------------------------------------------------------
+    # -- put -------------------------------------------------------------------------------------------------
 
     def put_nowait(self, msg: object) -> None:
-        """Put a message, without waiting. Raises `queue.Full` when it does not fit now: nothing of it was put.
+        """Put a message, without waiting. Raises `queue.Full` when it does not fit now: nothing of it was
+        put.
 
-        Raises `TypeError` for a value that is none of the allowed types, naming its place; `MessageTooLargeError` and
-        `MessageTooDeepError` beyond the limits; `OSError` when a message over 4 KiB cannot be written to a file beside the
-        FIFO. In each case nothing was put.
+        Raises `TypeError` for a value that is none of the allowed types, naming its place;
+        `MessageTooLargeError` and `MessageTooDeepError` beyond the limits; `OSError` when a message over 4
+        KiB cannot be written to a file beside the FIFO. In each case nothing was put.
         """
         body = encode(msg)
         fifo = self._opened()
@@ -219,15 +234,14 @@ class SimplePipeQueue:
 
         Raises `queue.Full` when the time is up, and otherwise as `put_nowait`: in each case nothing was put.
         """
-        if timeout is not None:
-            timeout = _checked_timeout(timeout)
+        timeout = checked_timeout(timeout)
         body = encode(msg)
         fifo = self._opened()
         frame = encode_frame(MESSAGE, body)
         if frame is None:
             self._put_long(fifo, body, timeout)
         elif not self._send(fifo, frame):
-            self._send_waiting(fifo, frame, _deadline(timeout))
+            self._send_waiting(fifo, frame, deadline_after(timeout))
 
     def _send(self, fifo: Fifo, frame: bytes) -> bool:
         """Write one packet; say whether it fitted."""
@@ -262,7 +276,7 @@ class SimplePipeQueue:
 
     def _put_long(self, fifo: Fifo, body: bytes, timeout: float | None) -> None:
         """Put a message that is too long for a packet: its file first, then the packet with the claim."""
-        deadline = _deadline(timeout)
+        deadline = deadline_after(timeout)
         with fifo.inside():
             if timeout == 0 and not fifo.writable:
                 self._raise_full(fifo)
@@ -271,7 +285,9 @@ class SimplePipeQueue:
 
     @contextlib.contextmanager
     def _long_frame(self, fifo: Fifo, body: bytes) -> Iterator[bytes]:
-        """Write the file of a long message and yield the frame that claims it; no file is left if the context fails."""
+        """Write the file of a long message and yield the frame that claims it; no file is left if the context
+        fails.
+        """
         frame = None
         # A claim may contain the frames' magic by chance. Then the next number will do.
         while frame is None:
@@ -289,7 +305,7 @@ class SimplePipeQueue:
             _claims.remove(fifo.directory, name)
             raise
 
-    # -- get ---------------------------------------------------------------------------------------------------------
+    # -- get -------------------------------------------------------------------------------------------------
 
     def get_nowait(self) -> Any:
         """Take the next message, without waiting. Raises `queue.Empty` when there is none.
@@ -297,7 +313,7 @@ class SimplePipeQueue:
         Bytes that are no message are skipped with a `ForeignBytesWarning`, and never delivered.
         """
         message = self._take(self._opened())
-        if message is _NOTHING:
+        if message is NOTHING:
             self._raise_empty()
         return message
 
@@ -306,13 +322,12 @@ class SimplePipeQueue:
 
         Raises `queue.Empty` when the time is up, `QueueClosedError` when another thread closes the queue.
         """
-        if timeout is not None:
-            timeout = _checked_timeout(timeout)
+        timeout = checked_timeout(timeout)
         fifo = self._opened()
         message = self._take(fifo)
-        if message is _NOTHING:
-            deadline = _deadline(timeout)
-            while message is _NOTHING:
+        if message is NOTHING:
+            deadline = deadline_after(timeout)
+            while message is NOTHING:
                 if not fifo.wait(select.POLLIN, deadline):
                     self._raise_empty()
                 message = self._take(fifo)
@@ -322,14 +337,14 @@ class SimplePipeQueue:
         raise self._Empty(f"no message in {self._path!r}") from None
 
     def _take(self, fifo: Fifo) -> Any:
-        """Return the next message, or _NOTHING."""
+        """Return the next message, or NOTHING."""
         with fifo.lock:
             body = None
             if fifo.packets and not fifo.buffer:
                 try:
                     data = os.read(fifo.fd, fifo.read_size)
                 except BlockingIOError:
-                    return _NOTHING
+                    return NOTHING
                 except OSError as error:
                     self._failed(fifo, error)
                 body = whole_message(data)
@@ -343,7 +358,7 @@ class SimplePipeQueue:
         return self._take_slowly(fifo)
 
     def _take_slowly(self, fifo: Fifo) -> Any:
-        """Return the next message or _NOTHING, where packets are not one plain message each."""
+        """Return the next message or NOTHING, where packets are not one plain message each."""
         while True:
             with fifo.lock:
                 if fifo.fd < 0:
@@ -351,7 +366,7 @@ class SimplePipeQueue:
                 skipped, fifo.skipped = fifo.skipped, []
                 if not skipped:
                     if not fifo.buffer and not self._fill(fifo):
-                        return _NOTHING
+                        return NOTHING
                     if fifo.skipped or not fifo.buffer:
                         continue
                     kind, payload = fifo.buffer.popleft()
@@ -372,7 +387,8 @@ class SimplePipeQueue:
             except (UndecodableError, _claims.BadClaimError) as error:
                 fifo.skipped.append(Skipped(payload, str(error)))
             except BaseException:
-                # Out of descriptors, interrupted ...: the message was not taken, and comes first at the next get.
+                # Out of descriptors, interrupted ...: the message was not taken, and comes first at the next
+                # get.
                 with fifo.lock:
                     fifo.buffer.appendleft((kind, payload))
                 raise
@@ -393,7 +409,10 @@ class SimplePipeQueue:
         return bool(data)
 
     def _accept(self, fifo: Fifo, data: bytes) -> None:
-        """Put the frames of one read into the buffer, and what is none among what will be reported. Under the lock."""
+        """Put the frames of one read into the buffer, and what is none among what will be reported.
+
+        Under the lock.
+        """
         frames, skipped = split(data)
         fifo.buffer.extend(frames)
         fifo.skipped += skipped
@@ -404,27 +423,120 @@ class SimplePipeQueue:
         start = first.data[:16].hex(" ") + (" ..." if len(first.data) > 16 else "")
         warn(ForeignBytesWarning(f"skipped {count} bytes in {fifo.path!r}: {first.reason} ({start})"))
 
-    # -- many --------------------------------------------------------------------------------------------------------
+    # -- many ------------------------------------------------------------------------------------------------
+
+    def put_many(self, msgs: Iterable[object], timeout: float | None = None) -> None:
+        """Put all of `msgs`, in their order, waiting for room up to `timeout` seconds in all, or as long as
+        it takes.
+
+        Short messages share packets, which is quicker; one consumer gets what shares a packet. All messages
+        are encoded first: when one cannot be put, the error names its place (`msgs[3]['k']`), and none was
+        put. Raises `queue.Full` when the time is up; its attribute `count` says how many of the first
+        messages were put, and none of the others was.
+        """
+        deadline = deadline_after(checked_timeout(timeout))
+        fifo = self._opened()
+        count = 0
+        for packet, body, messages in self._packets_of(msgs):
+            try:
+                if packet is not None:
+                    self._send_waiting(fifo, packet, deadline)
+                else:
+                    with fifo.inside(), self._long_frame(fifo, body) as claim:
+                        self._send_waiting(fifo, claim, deadline)
+            except self._Full as error:
+                raise self._partly(error, count) from None
+            count += messages
+
+    def _packets_of(self, msgs: Iterable[object]) -> list[tuple[bytes | None, bytes, int]]:
+        """Encode messages into packets:
+
+        (packet, b"", messages in it), or (None, body, 1) for a long message.
+        """
+        packets: list[tuple[bytes | None, bytes, int]] = []
+        frames: list[bytes] = []
+        room = MAX_FRAME
+        for index, message in enumerate(msgs):
+            try:
+                body = encode(message)
+            except (TypeError, ValueError) as error:
+                raise _at_index(error, index) from None
+            frame = encode_frame(MESSAGE, body)
+            if frames and (frame is None or len(frame) > room):
+                packets.append((b"".join(frames), b"", len(frames)))
+                frames, room = [], MAX_FRAME
+            if frame is None:
+                packets.append((None, body, 1))
+            else:
+                frames.append(frame)
+                room -= len(frame)
+        if frames:
+            packets.append((b"".join(frames), b"", len(frames)))
+        return packets
+
+    def _partly(self, error: Exception, count: int) -> Exception:
+        """Return the error for a batch of which only the first `count` messages were put."""
+        what = "no message was" if not count else "1 message was" if count == 1 else f"{count} messages were"
+        partly = self._Full(f"{error} ({what} put before)")
+        partly.count = count  # type: ignore[attr-defined]
+        return partly
+
+    def get_many(self, n: int, timeout: float | None = None) -> list[Any]:
+        """Take up to `n` messages: wait for the first as `get` does, then take what is there without waiting.
+
+        Raises `queue.Empty` when the time is up and there was none.
+        """
+        n = checked_count(n)
+        if not n:
+            return []
+        first = self.get(timeout)
+        return [first, *self._take_many(self._opened(), n - 1, first)]
+
+    def _take_many(self, fifo: Fifo, most: int, first: Any) -> list[Any]:
+        """Take up to `most` messages after `first`, without waiting. What fails gives all of them back."""
+        messages: list[Any] = []
+        try:
+            while len(messages) < most:
+                message = self._take(fifo)
+                if message is NOTHING:
+                    break
+                messages.append(message)
+        except QueueClosedError:
+            pass  # what was taken before is delivered
+        except BaseException:
+            with fifo.lock:
+                fifo.buffer.extendleft((_DECODED, message) for message in reversed([first, *messages]))
+            raise
+        return messages
 
     def drain(self, timeout: float | None = None) -> None:
         """Wait until nothing is unread, up to `timeout` seconds, or as long as it takes.
 
-        Raises `TimeoutError` when the time is up. That a message was taken does not say that its consumer is done with it.
+        Raises `TimeoutError` when the time is up. That a message was taken does not say that its consumer is
+        done with it.
         """
-        if timeout is not None:
-            timeout = _checked_timeout(timeout)
-        deadline = _deadline(timeout)
-        pause = _SHORTEST_PAUSE_S
+        deadline = deadline_after(checked_timeout(timeout))
+        pause = SHORTEST_PAUSE_S
         while not self.empty():
             now = time.monotonic()
             if deadline is not None and now >= deadline:
-                raise TimeoutError(
-                    f"after {timeout:g} s {self.unread} bytes are still unread in {self._path!r}"
-                )
+                self._raise_undrained(timeout)
             until = now + pause
             # No event says that a pipe is empty: look now and then, and be woken by close().
             self._opened().wait(0, until if deadline is None else min(until, deadline))
-            pause = min(2 * pause, _LONGEST_PAUSE_S)
+            pause = min(2 * pause, LONGEST_PAUSE_S)
+
+    def _raise_undrained(self, timeout: float | None) -> NoReturn:
+        raise TimeoutError(f"after {timeout:g} s {self.unread} bytes are still unread in {self._path!r}")
+
+
+def _at_index(error: TypeError | ValueError, index: int) -> Exception:
+    """Return `error` of one message as the error of a batch."""
+    text = str(error)
+    if isinstance(error, TypeError):
+        # Its text names the place, which begins with "msg".
+        return TypeError(re.sub(r"\bmsg\b", f"msgs[{index}]", text, count=1) + "; none was put")
+    return type(error)(f"msgs[{index}]: {text}; none was put")
 
 
 def _unpickled(
@@ -435,11 +547,24 @@ def _unpickled(
     return self
 
 
-def _deadline(timeout: float | None) -> float | None:
+def checked_count(n: int) -> int:
+    """Return `n`, or raise the error that says what it must be."""
+    if isinstance(n, bool) or not isinstance(n, int):
+        raise TypeError(f"n must be a number of messages; not {n!r}")
+    if n < 0:
+        raise ValueError(f"n must be 0 messages or more; not {n}")
+    return n
+
+
+def deadline_after(timeout: float | None) -> float | None:
+    """Return the time on the monotonic clock when `timeout` seconds are up, or None for never."""
     return None if timeout is None else time.monotonic() + timeout
 
 
-def _checked_timeout(timeout: float) -> float:
+def checked_timeout(timeout: float | None) -> float | None:
+    """Return `timeout`, or raise the error that says what it must be."""
+    if timeout is None:
+        return None
     if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
         raise TypeError(
             f"timeout must be a number of seconds, or None to wait as long as it takes; not {timeout!r} "
@@ -478,7 +603,5 @@ def _checked_mode(mode: int) -> int:
     if isinstance(mode, bool) or not isinstance(mode, int):
         raise TypeError(f"mode must be permissions such as 0o600; not {mode!r}")
     if not 0 <= mode <= 0o777 or mode & 0o600 != 0o600:
-        raise ValueError(
-            f"mode must be permissions from 0o600 to 0o777, with which the owner may read and write; not {mode:#o}"
-        )
+        raise ValueError(f"mode must be from 0o600 to 0o777, and let the owner read and write; not {mode:#o}")
     return mode

@@ -1,8 +1,8 @@
 """Reading where the system does not keep packets apart: the pipe is one stream of bytes.
 
-Writes of a frame are still whole, and do not mix. A reader must take a frame's header and its payload in two reads, so
-one reads at a time, under a lock on a file beside the FIFO. The kernel drops it when its holder dies; what such a reader
-left of a frame is skipped by the next one, as foreign bytes are.
+Writes of a frame are still whole, and do not mix. A reader must take a frame's header and its payload in two
+reads, so one reads at a time, under a lock on a file beside the FIFO. The kernel drops it when its holder
+dies; what such a reader left of a frame is skipped by the next one, as foreign bytes are.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ _MOST_NOISE: Final = 1 << 20
 
 
 def receive(fifo: Fifo) -> bool:
-    """Read the next frame into `fifo.buffer`, and those that begin behind foreign bytes; say whether bytes were read.
+    """Read the next frame into `fifo.buffer`, and those that begin behind foreign bytes; say whether bytes
+    were read.
 
     Returns False as well when another consumer keeps reading for 50 ms.
     """
