@@ -175,11 +175,11 @@ class Ledger:
         """Return how many messages met which fate; the heal's own are left out."""
         heal = self.history.producers[HEAL_PRODUCER]
         missing = self.missing()
-        taken = 0 if self.stuck else len(self.may_be_taken(missing))
+        taken = len(self.may_be_taken(missing)) if self.healed else 0
         return {
             "put": sum(put == "ok" for (producer, _), put in self.puts.items() if producer != heal),
             "received": sum(len(gets) for (producer, _), gets in self.received.items() if producer != heal),
             "recovered": len(self.recovered()),
             "maybe taken": taken,
-            "unread": len(missing) if self.stuck else 0,
+            "unread": 0 if self.healed else len(missing),
         }

@@ -78,7 +78,12 @@ class Verdict:
         return "\n".join(lines)
 
     __str__ = explain
-    __repr__ = explain
+
+    def __repr__(self) -> str:
+        # pytest shows an assertion's message by its repr, and cuts it: the whole is in the report's own section.
+        plan = self.history.plan
+        why = [finding.sentence for finding in self.findings] or list(self.doubts)
+        return f"<{self.summary()}: {plan.name} on {plan.queue}, seed {plan.seed}{f': {why[0]}' if why else ''}>"
 
 
 def judge(

@@ -85,7 +85,10 @@ def importable(module: ModuleType) -> bool:
         spec = next((each for each in found if each is not None), None)
         if spec is None:
             return False
-    return spec is not None and spec.origin is not None and os.path.realpath(spec.origin) == os.path.realpath(file)
+    if spec is None or spec.origin is None:
+        return False
+    # Modules of the standard library can be frozen, and have a file all the same.
+    return spec.origin == "frozen" or os.path.realpath(spec.origin) == os.path.realpath(file)
 
 
 def _from_file(path: str) -> Any:

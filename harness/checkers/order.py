@@ -19,6 +19,8 @@ def reordered(ledger: Ledger) -> Checked:
     names = {index: name for name, index in ledger.history.producers.items()}
     by_producer: dict[int, list[tuple[int, Get]]] = defaultdict(list)
     for (producer, number), gets in ledger.received.items():
+        if (producer, number) not in ledger.puts:
+            continue  # nobody put it: it has no place in any order
         by_producer[producer].append((number, gets[0]))
     for producer, received in by_producer.items():
         received.sort(key=lambda numbered: numbered[0], reverse=True)
