@@ -62,6 +62,11 @@ class PipeQueue(SimplePipeQueue):
         super().__init__(path, history, capacity=capacity, mode=mode)
         self._waiting: dict[tuple[asyncio.AbstractEventLoop, int], _Waiters] = {}
 
+    def _forked(self) -> None:
+        super()._forked()
+        # The parent's waiters, on the parent's event loop: its watch is not ours to end.
+        self._waiting = {}
+
     async def __aenter__(self) -> Self:
         return self.__enter__()
 
@@ -85,7 +90,7 @@ class PipeQueue(SimplePipeQueue):
         May be called from a callback, a coroutine, or another thread than the event loop's.
         """
         fifo = self._fifo
-        if fifo is not None and fifo.fd >= 0:
+        if fifo is not None:
             with fifo.lock:
                 self._closed = True
                 waiting, self._waiting = self._waiting, {}

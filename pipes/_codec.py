@@ -165,14 +165,17 @@ def _check(message: object) -> bool:
         if not below:
             return plain
         if elements > MAX_ELEMENTS:
-            raise MessageTooLargeError(_TOO_MANY)
+            raise _too_many()
         level = below
     raise MessageTooDeepError(
         f"the message is nested more than {MAX_DEPTH} levels deep, or contains itself; put its parts"
     )
 
 
-_TOO_MANY = f"the message has more than {MAX_ELEMENTS} elements; put it in parts, or as one bytes object"
+def _too_many() -> MessageTooLargeError:
+    return MessageTooLargeError(
+        f"the message has more than {MAX_ELEMENTS} elements; put it in parts, or as one bytes object"
+    )
 
 
 def _containers(values: Iterable[Any]) -> list[Any]:
@@ -284,7 +287,7 @@ def _refuse_large(encoded: bytes) -> None:
             f"the message is {len(encoded)} bytes when encoded, over the limit of {MAX_BYTES}; put its parts"
         )
     if _elements_beyond(encoded, MAX_ELEMENTS):
-        raise MessageTooLargeError(_TOO_MANY)
+        raise _too_many()
 
 
 # -- decoding ------------------------------------------------------------------------------------------------
@@ -336,7 +339,8 @@ def _array(value: Any) -> list[Any]:
 
 
 def _unpack_measured(data: bytes) -> Any:
-    if len(data) > MAX_DEPTH and _deeper_than(data, MAX_DEPTH):
+    # An extension type holds an array: two levels here for one of the message.
+    if len(data) > 2 * MAX_DEPTH and _deeper_than(data, 2 * MAX_DEPTH):
         _undecodable(f"nested more than {MAX_DEPTH} levels deep")
     return unpackb(data, ext_hook=_revive_measured)
 

@@ -17,6 +17,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import functools
+import math
 import os
 import select
 import stat
@@ -82,6 +84,8 @@ class Fifo:
         """What was read but not handed out yet, as (kind, payload)."""
         self.skipped: list[Skipped] = []
         """What was passed over and not reported yet."""
+        self.unclaimed: set[str] = set()
+        """Long messages' files whose claim is not in the pipe yet."""
         self.abandoned = False
         """Whether this is a fork's copy of a parent's."""
         self._name = ""
@@ -295,7 +299,7 @@ class Fifo:
         return status is not None and (status.st_dev, status.st_ino) == (self._device, self.inode)
 
     def _configure(self, capacity: int | None, *, alone: bool, stranger: bool) -> None:
-        self.packets = _packets_work()
+        self.packets = not portable() and _packets_work()
         if self.packets:
             fcntl.fcntl(self.fd, fcntl.F_SETFL, os.O_NONBLOCK | _O_DIRECT)
         else:
@@ -305,7 +309,7 @@ class Fifo:
                 self.read_lock = os.open(name, flags, self.mode, dir_fd=self.directory)
         # Who comes first makes the pipe as deep as it should be. Who comes later leaves it so, unless asked
         # otherwise.
-        if capacity is not None and not stranger:
+        if capacity is not None and (alone or not stranger):
             self._resize(capacity)
         elif alone:
             self._resize(max(DEFAULT_CAPACITY, self._size()))
@@ -351,10 +355,8 @@ class Fifo:
         return bool(poll.poll(0))
 
     def closed_error(self) -> QueueClosedError:
-        """Return the error for an operation on a closed queue."""
-        return QueueClosedError(
-            f"the queue on {self.path!r} is closed; nothing was put or taken; make a new one"
-        )
+        """Return the error for an operation on this FIFO after `close()`."""
+        return closed_error(self.path)
 
     def enter(self) -> None:
         """Begin to use descriptors outside the lock. Raises `QueueClosedError` once `close()` was called."""
@@ -395,13 +397,12 @@ class Fifo:
                 poll.register(self._wake[0], select.POLLIN)
                 if event:
                     poll.register(self.fd, event)
-            # Rounded up: a wait must not end just before its deadline, and then try again many times.
-            timeout_ms = None if deadline is None else max(0, int((deadline - time.monotonic()) * 1000) + 1)
             while True:
-                ready = poll.poll(timeout_ms if timeout_ms is None else min(timeout_ms, _LONGEST_POLL_MS))
-                if ready or timeout_ms is None or timeout_ms <= _LONGEST_POLL_MS:
+                left = math.inf if deadline is None else max(0.0, deadline - time.monotonic())
+                # Rounded up, so that a wait does not end just before its deadline and try again many times.
+                ready = poll.poll(math.ceil(min(left, _LONGEST_POLL_S) * 1000))
+                if ready or left <= _LONGEST_POLL_S:
                     break
-                timeout_ms -= _LONGEST_POLL_MS
             if self._closing:
                 raise self.closed_error()
             return bool(ready)
@@ -455,10 +456,13 @@ class Fifo:
             if alone:
                 unread += self._discard()
                 _claims.sweep(self.directory, self.inode)
+            for name in self.unclaimed:
+                _claims.remove(self.directory, name)
             if self._removes:
                 self._remove()
         finally:
             self.buffer.clear()
+            self.unclaimed.clear()
             if not self._users:
                 self._close_descriptors()
             self._releasing = False
@@ -514,7 +518,13 @@ class Fifo:
         self._users.clear()
         self.buffer.clear()
         self.skipped.clear()
+        self.unclaimed.clear()
         self._close_descriptors()
+
+
+def closed_error(path: str) -> QueueClosedError:
+    """Return the error for an operation on a closed queue."""
+    return QueueClosedError(f"the queue on {path!r} is closed; nothing was put or taken; make a new one")
 
 
 # -- the system ----------------------------------------------------------------------------------------------
@@ -531,9 +541,7 @@ _O_DIRECT: Final[int] = getattr(os, "O_DIRECT", 0)
 _SET_SIZE: Final[int | None] = getattr(fcntl, "F_SETPIPE_SZ", None)
 _GET_SIZE: Final[int | None] = getattr(fcntl, "F_GETPIPE_SZ", None)
 _PORTABLE_CAPACITY: Final = 65536
-_LONGEST_POLL_MS: Final = 1 << 30
-
-_packets: bool | None = None
+_LONGEST_POLL_S: Final = 1e6
 
 
 def portable() -> bool:
@@ -541,19 +549,14 @@ def portable() -> bool:
     return PORTABLE_VARIABLE in os.environ
 
 
+@functools.cache
 def _packets_work() -> bool:
-    """Whether this system keeps the packets of a pipe apart. Found out once, on a pipe of our own."""
-    global _packets
-    if _packets is None:
-        _packets = _O_DIRECT != 0 and not portable() and _try_packets()
-        # A read that asks for the whole pipe allocates as much, and gives back all but a little. For glibc
-        # that is a system call each way, 15 times the cost of the read, until one block of such a size was
-        # freed.
-        _ = bytes(4 * DEFAULT_CAPACITY)
-    return _packets
-
-
-def _try_packets() -> bool:
+    """Whether this system keeps a pipe's packets apart. Found out once, on a pipe of our own."""
+    if not _O_DIRECT:
+        return False
+    # A read that asks for the whole pipe allocates as much, and gives back all but a little. With glibc that
+    # takes 15 times as long as the read itself, until one block of such a size was freed.
+    _ = bytes(4 * DEFAULT_CAPACITY)
     reader, writer = os.pipe()
     try:
         fcntl.fcntl(writer, fcntl.F_SETFL, os.O_NONBLOCK | _O_DIRECT)
@@ -565,6 +568,13 @@ def _try_packets() -> bool:
     finally:
         os.close(reader)
         os.close(writer)
+
+
+@contextlib.contextmanager
+def no_fork() -> Iterator[None]:
+    """Keep other threads from forking for as long as the context lasts."""
+    with _fork_guard:
+        yield
 
 
 def _before_fork() -> None:

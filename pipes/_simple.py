@@ -19,14 +19,13 @@ from typing import Any, ClassVar, Final, NoReturn, Self
 from . import _claims, _stream
 from ._codec import decode, encode
 from ._errors import ForeignBytesWarning, QueueClosedError, UndecodableError, warn
-from ._fifo import EXISTING, NEW, REUSE, Fifo
+from ._fifo import EXISTING, NEW, REUSE, Fifo, closed_error, no_fork
 from ._frames import CLAIM, MAX_FRAME, MESSAGE, Skipped, encode_frame, split, whole_message
 
 __all__ = ["SimplePipeQueue"]
 
 NOTHING: Final = object()
 """What is taken when there is no message. Not None, which is one."""
-_opening = threading.RLock()
 # The kind of a buffered item which is a message already. Frames have kinds from 1.
 _DECODED: Final = 0
 SHORTEST_PAUSE_S: Final = 0.001
@@ -42,8 +41,8 @@ class SimplePipeQueue:
     `path` is where the FIFO is. With `history=True` a FIFO which already exists is used, and none is removed
     at the end; with `history=False` an existing one raises `FileExistsError`, and the FIFO is removed by
     `close()` in the process that made it. `capacity` is the pipe's size in bytes: 1 MiB unless given, or the
-    most that the system allows; the attribute `capacity` tells. `mode` is the FIFO's permissions: who else
-    may use it.
+    most that the system allows; the attribute `capacity` tells. `mode` is the FIFO's permissions, whatever
+    the umask.
 
     The FIFO is opened by `pipequeue()`, by entering the context, or at the first use. Every thread may use a
     queue. In a fork's child, and where it was unpickled, a queue opens for itself at its first use, and never
@@ -69,14 +68,16 @@ class SimplePipeQueue:
         self._capacity = _checked_capacity(capacity)
         self._mode = _checked_mode(mode)
         self._history = bool(history)
+        # A copy, in a fork's child or unpickled, neither makes nor removes a FIFO that should be new.
+        self._copied = False
         self._fifo: Fifo | None = None
         self._closed = False
-        # Whoever is not the process that this was made in has a copy, and a copy never makes or removes what
-        # it should not.
-        self._home: int | None = os.getpid()
+        self._opening = threading.RLock()
         self._claim_prefix = b""
         self._claim_numbers: Iterator[int] = itertools.count()
         self._finalizers: list[Any] = []
+        with no_fork():
+            _all_queues.add(self)
 
     @classmethod
     def pipequeue(cls, *args: Any, **kwargs: Any) -> Self:
@@ -88,7 +89,9 @@ class SimplePipeQueue:
     # -- lifetime --------------------------------------------------------------------------------------------
 
     def __enter__(self) -> Self:
-        self._closed = False
+        if self._closed:
+            # Used once more.
+            self._fifo, self._closed = None, False
         self._opened()
         return self
 
@@ -129,22 +132,19 @@ class SimplePipeQueue:
         Raises `QueueClosedError` after `close()`.
         """
         fifo = self._fifo
-        if fifo is not None:
-            if fifo.fd >= 0:
+        if fifo is not None and fifo.fd >= 0:
+            return fifo
+        with self._opening:
+            fifo = self._fifo
+            if fifo is not None and fifo.fd >= 0:
                 return fifo
-            if self._closed and not fifo.abandoned:
-                raise fifo.closed_error()
-        with _opening:
-            if self._fifo is not None and self._fifo.fd >= 0:
-                return self._fifo
-            if self._home != os.getpid():
-                self._home = None
-            policy = REUSE if self._history else NEW if self._home is not None else EXISTING
+            if self._closed or (fifo is not None and not fifo.abandoned):
+                raise closed_error(self._path)
+            policy = REUSE if self._history else EXISTING if self._copied else NEW
             self._forget_finalizers()
             self._claim_prefix = os.urandom(8)
             self._claim_numbers = itertools.count()
             self._fifo = fifo = Fifo(self._path, policy, self._capacity, self._mode)
-            self._closed = False
             self._finalizers.append(weakref.finalize(self, fifo.close_at_exit))
             # A child of multiprocessing runs these, and on Python 3.11 neither atexit nor weakref.finalize.
             util = sys.modules.get("multiprocessing.util")
@@ -156,6 +156,11 @@ class SimplePipeQueue:
         finalizers, self._finalizers = self._finalizers, []
         for finalizer in finalizers:
             (finalizer.detach if isinstance(finalizer, weakref.finalize) else finalizer.cancel)()
+
+    def _forked(self) -> None:
+        """In a fork's child: become a copy, which opens for itself at its first use."""
+        self._copied = True
+        self._opening = threading.RLock()
 
     def _failed(self, fifo: Fifo, error: OSError) -> NoReturn:
         """Raise what a failed read or write means: the queue is closed, or the error itself."""
@@ -294,16 +299,22 @@ class SimplePipeQueue:
             ident = self._claim_prefix + next(self._claim_numbers).to_bytes(8, "big")
             frame = encode_frame(CLAIM, _claims.claim_for(body, ident).pack())
         name = _claims.name_of(fifo.inode, ident)
+        fifo.unclaimed.add(name)
         try:
-            _claims.create(fifo.directory, name, body, self._mode)
-        except OSError as error:
-            error.filename = os.path.join(os.path.dirname(self._path), name)
-            raise
-        try:
+            try:
+                _claims.create(fifo.directory, name, body, self._mode)
+            except OSError as error:
+                error.filename = os.path.join(os.path.dirname(self._path), name)
+                raise
             yield frame
         except BaseException:
-            _claims.remove(fifo.directory, name)
+            with fifo.lock:
+                # After close() it is gone already, and so is the directory's descriptor.
+                if fifo.directory >= 0:
+                    _claims.remove(fifo.directory, name)
             raise
+        finally:
+            fifo.unclaimed.discard(name)
 
     # -- get -------------------------------------------------------------------------------------------------
 
@@ -543,7 +554,7 @@ def _unpickled(
     cls: type[SimplePipeQueue], path: str, history: bool, capacity: int | None, mode: int
 ) -> SimplePipeQueue:
     self = cls(path, history, capacity=capacity, mode=mode)
-    self._home = None
+    self._copied = True
     return self
 
 
@@ -582,9 +593,9 @@ def _checked_path(path: str | os.PathLike[str]) -> str:
     text = os.fsdecode(text)
     if not text or "\0" in text:
         raise ValueError(f"path must name a FIFO; not {text!r}, which is empty or contains a null character")
-    # A trailing slash stays, so that it is refused when opening.
-    directory = os.path.abspath(os.path.dirname(text) or ".")
-    return os.path.join(directory, os.path.basename(text))
+    # Made absolute, since the queue may be opened later, and elsewhere. Not normalized: with symbolic links,
+    # "there/.." may be another place than "here".
+    return text if os.path.isabs(text) else os.path.join(os.getcwd(), text)
 
 
 def _checked_capacity(capacity: int | None) -> int | None:
@@ -605,3 +616,14 @@ def _checked_mode(mode: int) -> int:
     if not 0 <= mode <= 0o777 or mode & 0o600 != 0o600:
         raise ValueError(f"mode must be from 0o600 to 0o777, and let the owner read and write; not {mode:#o}")
     return mode
+
+
+_all_queues: weakref.WeakSet[SimplePipeQueue] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for pipe_queue in list(_all_queues):
+        pipe_queue._forked()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)

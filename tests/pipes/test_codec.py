@@ -1,0 +1,321 @@
+"""The codec: what goes in comes out, with its types, or is refused with its place."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import enum
+import math
+import struct
+import tracemalloc
+import uuid
+from collections import OrderedDict
+from typing import Any, NamedTuple
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from monkeywrench.pipes import MessageTooDeepError, MessageTooLargeError
+from monkeywrench.pipes import _codec as codec
+from monkeywrench.pipes._errors import UndecodableError
+
+# Deferred, since otherwise each one's repr contains those of all the others.
+leaves = st.deferred(
+    lambda: (
+        st.none()
+        | st.booleans()
+        | st.integers()
+        | st.integers(min_value=-(2**200), max_value=2**200)
+        | st.floats()
+        | st.complex_numbers()
+        | st.binary()
+        | st.text(st.characters(exclude_categories=()))  # lone surrogates too
+    )
+)
+hashables = st.deferred(
+    lambda: st.recursive(leaves, lambda inner: st.tuples(inner, inner) | st.frozensets(inner, max_size=3))
+)
+messages = st.deferred(
+    lambda: st.recursive(
+        leaves,
+        lambda inner: (
+            st.lists(inner, max_size=4)
+            | st.lists(inner, max_size=4).map(tuple)
+            | st.dictionaries(st.text(), inner, max_size=3)
+            | st.dictionaries(hashables, inner, max_size=3)
+            | st.sets(hashables, max_size=3)
+            | st.frozensets(hashables, max_size=3)
+        ),
+        max_leaves=12,
+    )
+)
+
+
+def shape(value: Any) -> Any:
+    """Return what is equal for two values of equal content, types at every depth, and order."""
+    kind = type(value)
+    if kind is float:
+        return ("float", "nan" if math.isnan(value) else struct.pack(">d", value))
+    if kind is complex:
+        return ("complex", shape(value.real), shape(value.imag))
+    if kind in (list, tuple):
+        return (kind.__name__, [shape(item) for item in value])
+    if kind in (set, frozenset):
+        return (kind.__name__, sorted((shape(item) for item in value), key=repr))
+    if kind is dict:
+        return ("dict", [(shape(key), shape(item)) for key, item in value.items()])
+    return (kind.__name__, value)
+
+
+@given(messages)
+@example([])
+@example(())
+@example([()])
+@example(((),))
+@example([[1], (2,)])
+@example({1: "a", "1": "b", None: "c", (1, "x"): {2}, b"1": [3]})
+@example({True: 0, 2.5: 1})
+@example("\ud800")
+@example("\ud800\udc00")
+@example(["\udfff", {"\ud800": "\ud800"}, ("\ud800",), {"\ud800"}])
+@example({(1, frozenset({(2,)})): {frozenset()}})
+@example(-(2**63) - 1)
+@example(2**64)
+@example(b"\xc1mw")
+@example(-0.0)
+def test_any_message_comes_out_as_it_went_in(message: Any) -> None:
+    assert shape(codec.decode(codec.encode(message))) == shape(message)
+
+
+def test_mixed_nan_and_infinities_come_out() -> None:
+    message = (math.nan, math.inf, -math.inf, complex(math.nan, -0.0))
+    assert shape(codec.decode(codec.encode(message))) == shape(message)
+
+
+class Text(str):
+    __slots__ = ()
+
+
+class Number(int):
+    pass
+
+
+class Row(tuple):
+    __slots__ = ()
+
+
+class Colour(enum.Enum):
+    RED = 1
+
+
+class Level(enum.IntEnum):
+    HIGH = 1
+
+
+class Point(NamedTuple):
+    x: int
+    y: int
+
+
+strangers = [
+    bytearray(b"x"),
+    memoryview(b"x"),
+    Text("x"),
+    Number(1),
+    Row(),
+    Point(1, 2),
+    OrderedDict(),
+    Colour.RED,
+    Level.HIGH,
+    datetime.datetime(2020, 1, 1),
+    uuid.UUID(int=1),
+    object(),
+    range(3),
+    Ellipsis,
+    len,
+    int,
+]
+
+
+@pytest.mark.parametrize("stranger", strangers, ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize(
+    ("wrap", "place"),
+    [
+        (lambda x: x, "msg "),
+        (lambda x: (0, x), "msg[1] "),
+        (lambda x: [x], "msg[0] "),
+        (lambda x: [0, 1, {"k": x}], "msg[2]['k'] "),
+        (lambda x: {"k": (1, [x])}, "msg['k'][1][0] "),
+        (lambda x: {7: x}, "msg[7] "),
+    ],
+)
+def test_another_type_is_refused_with_its_place(stranger: object, wrap: Any, place: str) -> None:
+    with pytest.raises(TypeError) as caught:
+        codec.encode(wrap(stranger))
+    assert str(caught.value).startswith(place)
+    assert type(stranger).__qualname__ in str(caught.value)
+    assert "allowed are exactly str, bytes" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "key", [Text("x"), Level.HIGH, uuid.UUID(int=1), datetime.date(2020, 1, 1), Point(1, 2)]
+)
+def test_another_type_as_a_key_is_refused_with_its_place(key: object) -> None:
+    with pytest.raises(TypeError, match=r"the key .* of msg\[0\] is of type"):
+        codec.encode([{key: 1}])
+    with pytest.raises(TypeError, match=r"the key .* of msg\[0\]\[1\] is of type|the key .* of msg"):
+        codec.encode([{(1, key): 1}])
+
+
+def test_another_type_in_a_set_is_refused_with_its_place() -> None:
+    with pytest.raises(TypeError, match=r"the member .*Text.*|the member 'x' of msg\['a'\]"):
+        codec.encode({"a": {Text("x")}})
+
+
+def test_a_subclass_is_told_what_to_convert_to() -> None:
+    with pytest.raises(TypeError, match="convert it to tuple"):
+        codec.encode(Point(1, 2))
+
+
+def test_a_type_whose_repr_fails_is_refused_like_any_other() -> None:
+    class Rude:
+        def __repr__(self) -> str:
+            raise RuntimeError
+
+        def __hash__(self) -> int:
+            return 1
+
+    with pytest.raises(TypeError, match="Rude"):
+        codec.encode({Rude(): 1})
+
+
+def test_a_list_in_itself_is_refused() -> None:
+    message: list[Any] = []
+    message.append(message)
+    with pytest.raises(MessageTooDeepError, match="contains itself"):
+        codec.encode(message)
+    message.append(object())
+    with pytest.raises(TypeError, match=r"msg\[1\]"):
+        codec.encode(message)
+
+
+def test_a_message_that_doubles_at_each_level_is_refused_soon() -> None:
+    message: list[Any] = []
+    for _ in range(codec.MAX_DEPTH - 5):
+        message = [message, message]
+    with pytest.raises(MessageTooLargeError, match="elements"):
+        codec.encode(message)
+
+
+@pytest.mark.parametrize("wrap", [lambda x: [x], lambda x: (x,), lambda x: {"k": x}, lambda x: {1: x}])
+def test_depth_is_allowed_up_to_the_limit(wrap: Any) -> None:
+    message: Any = 1
+    for _ in range(codec.MAX_DEPTH):
+        message = wrap(message)
+    assert shape(codec.decode(codec.encode(message))) == shape(message)
+    with pytest.raises(MessageTooDeepError, match=f"more than {codec.MAX_DEPTH} levels"):
+        codec.encode(wrap(message))
+
+
+@pytest.mark.parametrize("size", [10, 1000])
+def test_elements_are_allowed_up_to_the_limit(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    monkeypatch.setattr(codec, "MAX_ELEMENTS", size)
+    fits = (*range(size - 1),)
+    encoded = codec.encode(fits)
+    assert codec.decode(encoded) == fits
+    for beyond in [(*range(size),), [None] * size, {str(n): n for n in range(size)}, set(range(size))]:
+        with pytest.raises(MessageTooLargeError, match=f"more than {size} elements"):
+            codec.encode(beyond)
+    # What one side refuses to put, the other refuses to take.
+    too_many = b"\xdc" + struct.pack(">H", size) + b"\xc0" * size
+    with pytest.raises(UndecodableError):
+        codec.decode(too_many)
+
+
+def test_one_long_string_is_one_element(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(codec, "MAX_ELEMENTS", 2)
+    message = b"x" * 1_000_000
+    assert codec.decode(codec.encode(message)) == message
+    assert codec.decode(codec.encode((message,))) == (message,)
+
+
+def test_bytes_are_allowed_up_to_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(codec, "MAX_ELEMENTS", 10)
+    monkeypatch.setattr(codec, "MAX_BYTES", 1000)
+    with pytest.raises(MessageTooLargeError, match="over the limit of 1000"):
+        codec.encode(b"x" * 1000)
+    with pytest.raises(UndecodableError, match="over the limit of 1000"):
+        codec.decode(b"\xc5" + struct.pack(">H", 998) + b"x" * 998)
+    assert len(codec.decode(codec.encode(b"x" * 997))) == 997
+
+
+# -- bytes from anybody --------------------------------------------------------------------------------------
+
+
+@settings(max_examples=300)
+@given(st.binary())
+@example(b"")
+@example(b"\xc1")
+@example(b"\x91")
+@example(b"\x81\x01\x02")
+@example(b"\xa1\xff")
+@example(b"\xdd\xff\xff\xff\xff")
+@example(b"\xdf\xff\xff\xff\xff")
+@example(b"\xc6\xff\xff\xff\xff")
+@example(b"\xd6\xff\x00\x00\x00\x00")
+@example(b"\xd4\x01\xc0")
+@example(b"\xd5\x02\x91\x90")
+@example(b"\xd4\x07\x00")
+@example(b"\xd5\x04\x91\xc0")
+@example(b"\xd4\x08\xff")
+def test_any_bytes_are_a_message_or_undecodable(data: bytes) -> None:
+    with contextlib.suppress(UndecodableError):
+        codec.decode(data)
+
+
+@settings(max_examples=300)
+@given(messages, st.data())
+def test_a_message_with_changed_bytes_is_a_message_or_undecodable(message: Any, data: st.DataObject) -> None:
+    encoded = bytearray(codec.encode(message))
+    for _ in range(data.draw(st.integers(1, 3))):
+        at = data.draw(st.integers(0, len(encoded) - 1))
+        encoded[at] = data.draw(st.integers(0, 255))
+    with contextlib.suppress(UndecodableError):
+        codec.decode(bytes(encoded))
+
+
+def ext(code: int, data: bytes) -> bytes:
+    return b"\xc9" + struct.pack(">IB", len(data), code) + data
+
+
+@pytest.mark.parametrize("code", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("arrays", [0, 1, 50, 1000])
+def test_hostile_depth_is_undecodable_and_does_not_crash(code: int, arrays: int) -> None:
+    data = b"\xc0"
+    for _ in range(300):
+        data = ext(code, b"\x91" * (arrays or 1) + data)
+    with pytest.raises(UndecodableError):
+        codec.decode(data)
+
+
+def test_a_length_that_lies_takes_no_memory() -> None:
+    tracemalloc.start()
+    try:
+        for data in (b"\xdd\x7f\xff\xff\xff", b"\xdf\x7f\xff\xff\xff", ext(1, b"\xdd\x7f\xff\xff\xff")):
+            with pytest.raises(UndecodableError):
+                codec.decode(data)
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_elements_are_counted_inside_of_extension_types(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(codec, "MAX_ELEMENTS", 100)
+    for code in (1, 2, 3, 4, 5):
+        with pytest.raises(UndecodableError, match="more than 100 elements"):
+            codec.decode(ext(code, b"\xdc\x00\xc8" + b"\x01" * 200))
+
+
+def test_a_long_list_keeps_its_type_and_order() -> None:
+    message = [(n, {str(n): [n]}, {n}) for n in range(2000)]
+    assert codec.decode(codec.encode(message)) == message
