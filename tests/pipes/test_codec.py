@@ -33,20 +33,17 @@ leaves = st.deferred(
     )
 )
 hashables = st.deferred(
-    lambda: st.recursive(leaves, lambda inner: st.tuples(inner, inner) | st.frozensets(inner, max_size=3))
+    lambda: leaves | st.tuples(hashables, hashables) | st.frozensets(hashables, max_size=2)
 )
 messages = st.deferred(
-    lambda: st.recursive(
-        leaves,
-        lambda inner: (
-            st.lists(inner, max_size=4)
-            | st.lists(inner, max_size=4).map(tuple)
-            | st.dictionaries(st.text(), inner, max_size=3)
-            | st.dictionaries(hashables, inner, max_size=3)
-            | st.sets(hashables, max_size=3)
-            | st.frozensets(hashables, max_size=3)
-        ),
-        max_leaves=12,
+    lambda: (
+        leaves
+        | st.lists(messages, max_size=4)
+        | st.builds(tuple, st.lists(messages, max_size=4))
+        | st.dictionaries(st.text(), messages, max_size=3)
+        | st.dictionaries(hashables, messages, max_size=3)
+        | st.sets(hashables, max_size=3)
+        | st.frozensets(hashables, max_size=3)
     )
 )
 
