@@ -33,9 +33,14 @@ def descriptors() -> set[str]:
 
 
 def blocked(pid: int, tid: int | None = None) -> bool:
-    """Say whether a thread of a process sleeps in the kernel's `poll`."""
-    with open(f"/proc/{pid}/task/{tid or pid}/wchan") as wchan:
-        return "poll" in wchan.read()
+    """Say whether a thread of a process sleeps in the kernel, in `poll` where the kernel tells."""
+    task = f"/proc/{pid}/task/{tid or pid}"
+    with open(f"{task}/wchan") as wchan:
+        where = wchan.read()
+    if where not in ("", "0"):
+        return "poll" in where
+    with open(f"{task}/stat") as stat:
+        return stat.read().rpartition(")")[2].split()[0] == "S"
 
 
 class Child:
