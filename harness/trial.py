@@ -6,7 +6,7 @@ import dataclasses
 import random
 from collections.abc import Callable
 
-from .adapters import DEFAULT, Adapter, load, reference_of
+from .adapters import DEFAULT, Adapter, absolute, load, reference_of
 from .faults import Kill
 from .plan import Plan
 from .runner import run
@@ -50,7 +50,7 @@ class Trial:
         if isinstance(queue, str):
             load(queue)
         self.plan = Plan(
-            queue=queue if isinstance(queue, str) else reference_of(queue),
+            queue=absolute(queue) if isinstance(queue, str) else reference_of(queue),
             producers=producers,
             consumers=consumers,
             messages=messages,

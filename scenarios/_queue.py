@@ -9,13 +9,14 @@ import queue
 import stat
 import struct
 import termios
+import warnings
 from pathlib import Path
 from typing import Any
 
 import click
 
 from monkeywrench.harness.holders import holders
-from monkeywrench.pipes import PipeQueueError, SimplePipeQueue
+from monkeywrench.pipes import PipeQueueError, SimplePipeQueue, UndeliveredWarning
 
 OK, FAILED = 0, 1
 
@@ -29,13 +30,17 @@ def put_message(path: Path, text: str, *, as_json: bool, timeout: float | None) 
         except json.JSONDecodeError as error:
             raise click.UsageError(f"MESSAGE is not JSON: {error}") from None
     try:
-        with SimplePipeQueue(path) as end:
+        with warnings.catch_warnings(), SimplePipeQueue(path) as end:
+            # That the message is gone is said below, in this command's own words.
+            warnings.simplefilter("ignore", UndeliveredWarning)
             end.put(message, timeout)
             if all(holder.pid == os.getpid() for holder in holders(path)):
                 click.echo("Nobody else holds this FIFO; waiting until somebody takes the message.", err=True)
                 end.drain(timeout)
     except queue.Full:
-        return _fail(f"{path} is full, or nobody took the message, for {timeout:g} s")
+        return _fail(f"{path} was full for {timeout:g} s; the message was not put")
+    except TimeoutError:
+        return _fail(f"nobody took the message for {timeout:g} s; it is gone, for a FIFO keeps nothing by itself")
     except (PipeQueueError, OSError, TypeError, ValueError) as error:
         return _fail(str(error))
     return OK

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -49,22 +51,21 @@ def run_scenarios(
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as progress:
         task = progress.add_task("", total=len(todo))
-        for scenario, plan in todo:
-            progress.update(task, description=escape(plan.name))
-            began = time.monotonic()
-            try:
-                verdict = runner.run(plan)
-            except KeyboardInterrupt:
-                interrupted = True
-                break
-            again = f"monkeywrench run {scenario.name} --queue {queue} --seed {seed}"
-            verdict = verdict.replayed_by(again)
-            if report is not None:
-                verdict = runner.keep(verdict, report / plan.name.replace(": ", "-").replace(", ", "-").replace(" ", "-"))
-            done.append((verdict, time.monotonic() - began))
-            progress.advance(task)
-            if not quiet and not console.is_terminal:
-                console.print(f"{verdict.status:<8} {plan.name}", highlight=False, markup=False)
+        try:
+            for scenario, plan in todo:
+                progress.update(task, description=escape(plan.name))
+                began = time.monotonic()
+                verdict = runner.run(plan).replayed_by(
+                    f"monkeywrench run {scenario.name} --queue {shlex.quote(queue)} --seed {seed}"
+                )
+                if report is not None:
+                    verdict = runner.keep(verdict, report / _file_name(plan))
+                done.append((verdict, time.monotonic() - began))
+                progress.advance(task)
+                if not quiet and not console.is_terminal:
+                    console.print(f"{verdict.status:<8} {plan.name}", highlight=False, markup=False)
+        except KeyboardInterrupt:
+            interrupted = True
     if not quiet:
         console.print(_table(done))
     for verdict, _ in done:
@@ -88,6 +89,10 @@ def show_verdict(verdict: Verdict, *, no_color: bool) -> int:
     """Show one verdict, and return the exit status that says the same."""
     _explain(_console(no_color), verdict)
     return EXIT_STATUS[verdict.status]
+
+
+def _file_name(plan: Plan) -> str:
+    return re.sub(r"\W+", "-", plan.name)
 
 
 def _console(no_color: bool) -> Console:

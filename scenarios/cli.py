@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ class _Group(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         from monkeywrench.harness import HarnessError, HistoryError, PlanError
 
+        # So that module:object finds what is in the working directory, as with python -m.
+        sys.path.insert(0, os.getcwd())
         try:
             return super().invoke(ctx)
         except (PlanError, HistoryError) as error:
@@ -31,6 +34,9 @@ class _Group(click.Group):
         except HarnessError as error:
             click.echo(f"Error: the harness itself failed: {error}", err=True)
             ctx.exit(HARNESS)
+        except KeyboardInterrupt:
+            click.echo("Interrupted.", err=True)
+            ctx.exit(INTERRUPTED)
 
 
 def _unknown(what: str, name: str, known: list[str]) -> str:
@@ -81,16 +87,17 @@ _no_color = click.option("--no-color", is_flag=True, help="Plain text. So does t
 @_no_color
 def run(scenario: tuple[str, ...], queue: str | None, **options: Any) -> None:
     """Run every scenario, or those named."""
-    from monkeywrench.harness.adapters import DEFAULT, load
+    from monkeywrench.harness.adapters import DEFAULT, absolute, load
     from monkeywrench.scenarios import SCENARIOS
     from monkeywrench.scenarios._run import run_scenarios
 
     for name in scenario:
         if name not in SCENARIOS:
             raise click.UsageError(_unknown("scenario", name, list(SCENARIOS)))
-    load(queue or DEFAULT)
+    queue = absolute(queue or DEFAULT)
+    load(queue)
     chosen = [SCENARIOS[name] for name in dict.fromkeys(scenario)] or list(SCENARIOS.values())
-    sys.exit(run_scenarios(chosen, queue or DEFAULT, **options))
+    sys.exit(run_scenarios(chosen, queue, **options))
 
 
 @main.command("list")

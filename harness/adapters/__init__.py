@@ -45,12 +45,18 @@ def load(reference: str) -> Adapter:
         found = _from_file(where) if where.endswith(".py") else importlib.import_module(where)
         for part in name.split("."):
             found = getattr(found, part)
-    except (ImportError, AttributeError, OSError) as error:
-        raise PlanError(f"queue {reference!r} cannot be imported: {type(error).__name__}: {error}") from error
-    made: Any = found if isinstance(found, Adapter) else found() if callable(found) else found
+        made: Any = found() if callable(found) and not isinstance(found, Adapter) else found
+    except Exception as error:  # it is somebody else's code that runs here
+        raise PlanError(f"queue {reference!r} cannot be loaded: {type(error).__name__}: {error}") from error
     if not isinstance(made, Adapter):
         raise PlanError(f"queue {reference!r}: {made!r} is no monkeywrench.harness.Adapter")
     return made
+
+
+def absolute(reference: str) -> str:
+    """Return the same reference, good in any working directory."""
+    where, _, name = reference.rpartition(":")
+    return f"{os.path.abspath(where)}:{name}" if where.endswith(".py") else reference
 
 
 def reference_of(adapter: Adapter) -> str:
@@ -102,4 +108,4 @@ def _from_file(path: str) -> Any:
     return module
 
 
-__all__ = ["ADAPTERS", "DEFAULT", "Adapter", "importable", "load", "reference_of"]
+__all__ = ["ADAPTERS", "DEFAULT", "Adapter", "absolute", "importable", "load", "reference_of"]

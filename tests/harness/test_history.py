@@ -1,0 +1,107 @@
+"""Histories: the same through a file, refused with the line's number, and written so that SIGKILL costs nothing."""
+
+import json
+import os
+import signal
+
+import pytest
+
+from monkeywrench.harness import Guarantees, History, HistoryError, Plan, Trial, judge
+from monkeywrench.harness import _eventlog as log
+
+
+@pytest.fixture(scope="module")
+def history():
+    return Trial(producers=2, messages=20, seed=3).run().history
+
+
+def test_history_round_trips_and_gets_the_same_verdict(history, tmp_path):
+    history.save(tmp_path / "history.jsonl")
+    again = History.load(tmp_path / "history.jsonl")
+    assert again == history
+    assert judge(again).explain() == judge(history).explain()
+
+
+def test_history_is_in_the_order_of_time(history):
+    times = [event.time_ns for event in history.events]
+    assert times == sorted(times)
+    assert [event.index for event in history.events] == list(range(len(times)))
+
+
+def _lines(history):
+    return list(history.lines())
+
+
+@pytest.mark.parametrize(
+    ("line", "text", "message"),
+    [
+        (1, "", "line 1: "),
+        (1, "{}", "line 1: not a history"),
+        (1, '{"history": 2}', "line 1: a history of format 2"),
+        (1, '{"history": 1, "plan": {}}', "line 1: not a plan"),
+        (4, "{", "line 4: "),
+        (4, "[]", "line 4: an object is expected"),
+        (4, '{"index": "x"}', "line 4: index='x': an event has one, of type int"),
+        (
+            4,
+            '{"index": 1, "time_ns": 1, "process": "p", "type": "ok", "f": "enqueue", "valu": 1}',
+            "line 4: unknown in an event: valu",
+        ),
+    ],
+)
+def test_text_that_is_no_history_is_refused_with_its_line(history, line, text, message):
+    lines = _lines(history)
+    lines[line - 1] = text
+    with pytest.raises(HistoryError) as caught:
+        History.parse(lines, source="h.jsonl")
+    assert str(caught.value).startswith("h.jsonl, ")
+    assert message in str(caught.value)
+
+
+def test_empty_file_is_no_history():
+    with pytest.raises(HistoryError, match="empty"):
+        History.parse([])
+
+
+def test_guarantees_that_are_none_are_refused(history):
+    lines = _lines(history)
+    header = json.loads(lines[0])
+    header["guarantees"]["order"] = "alphabetic"
+    with pytest.raises(HistoryError, match="line 1: not a queue's guarantees"):
+        History.parse([json.dumps(header), *lines[1:]])
+
+
+def test_what_a_killed_process_wrote_is_there(tmp_path):
+    path = str(tmp_path / "p.events")
+    recorder = log.Recorder(path, 1 << 16)
+    pid = os.fork()
+    if pid == 0:
+        for number in range(1000):
+            recorder.append(log.ENQUEUE_INVOKE, 1, number, b"text")
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(pid, 0)
+    records = list(log.read_records(path))
+    assert [(record.code, record.producer, record.number, record.text) for record in records] == [
+        (log.ENQUEUE_INVOKE, 1, number, "text") for number in range(1000)
+    ]
+
+
+def test_event_that_is_not_whole_is_left_out(tmp_path):
+    path = str(tmp_path / "p.events")
+    recorder = log.Recorder(path, 1 << 16)
+    recorder.append(log.ENQUEUE_OK, 0, 1)
+    log.RECORD.pack_into(recorder._map, recorder.whole(), 1, log.ENQUEUE_OK, 0, 2, 0)  # killed before it counted
+    assert [record.number for record in log.read_records(path)] == [1]
+
+
+def test_log_that_is_full_is_an_error_and_loses_nothing(tmp_path):
+    recorder = log.Recorder(str(tmp_path / "p.events"), 64)
+    recorder.append(log.ENQUEUE_OK, 0, 1)
+    recorder.append(log.ENQUEUE_OK, 0, 2)
+    with pytest.raises(HistoryError, match="more events than the plan allows for"):
+        recorder.append(log.ENQUEUE_OK, 0, 3)
+    assert [record.number for record in log.read_records(str(tmp_path / "p.events"))] == [1, 2]
+
+
+def test_history_of_nothing_is_unknown():
+    assert judge(History(Plan(queue="q", seed=1), Guarantees(), [])).status == "unknown"

@@ -1,0 +1,188 @@
+"""Whole trials: real processes, real kills, true verdicts."""
+
+import re
+
+import pytest
+
+from monkeywrench.harness import HarnessError, Plan, PlanError, Trial, messages, read, run, runner, write
+from monkeywrench.harness.adapters.pipes import SimplePipeQueueAdapter
+from monkeywrench.harness.plan import HEAL_CONSUMER, HEAL_PRODUCER
+
+PIPES = "pipes.SimplePipeQueue"
+STANDARD = "multiprocessing.Queue"
+
+
+def events(verdict, process, f):
+    return [event for event in verdict.history.events if event.process == process and event.f == f]
+
+
+@pytest.mark.parametrize("queue", [PIPES, STANDARD])
+def test_trial_without_faults_is_valid(queue):
+    verdict = Trial(queue, producers=3, consumers=2, messages=50).run()
+    assert verdict.valid, verdict
+    assert verdict.counts["received"] == 150
+
+
+@pytest.mark.parametrize("n", [1, 7, 30])
+def test_producer_killed_after_n_messages_has_put_exactly_those(n):
+    verdict = Trial(messages=30).kill("producer-0", at=messages(n)).run()
+    assert verdict.valid, verdict
+    assert [event.value for event in events(verdict, "producer-0", "enqueue") if event.type == "ok"] == [
+        [0, number] for number in range(n)
+    ]
+    assert events(verdict, "producer-0", "exit")[0].value == {"signal": "SIGKILL"}
+
+
+@pytest.mark.parametrize("byte", [0, 1, 9])
+def test_producer_killed_at_byte_k_of_its_nth_write_costs_nobody_else(byte):
+    trial = Trial(producers=3, messages=40, large_every=0)
+    verdict = trial.kill("producer-0", at=write(17, byte=byte)).run()
+    assert verdict.valid, verdict
+    assert sum(event.type == "ok" for event in events(verdict, "producer-0", "enqueue")) == 16
+    assert verdict.counts["received"] == 16 + 80
+
+
+def test_producer_killed_after_a_write_is_recovered():
+    verdict = Trial(messages=40, large_every=0).kill("producer-0", at=write(17, after=True)).run()
+    assert verdict.valid, verdict
+    assert verdict.counts["recovered"] == 1
+
+
+def test_consumer_killed_after_a_read_may_have_taken_one():
+    verdict = Trial(messages=40, large_every=0).kill("consumer-0", at=read(17, after=True)).run()
+    assert verdict.valid, verdict
+    assert verdict.counts["maybe taken"] == 1
+    assert verdict.counts["received"] == 39
+
+
+def test_consumer_killed_between_two_gets_takes_nothing():
+    verdict = Trial(messages=40).kill("consumer-0", at=messages(17)).run()
+    assert verdict.valid, verdict
+    assert verdict.counts["received"] == 40
+
+
+def test_all_killed_is_healed():
+    trial = Trial(producers=2, consumers=2, messages=40)
+    for index in range(2):
+        trial.kill(f"producer-{index}", at=write(5)).kill(f"consumer-{index}", at=read(1))
+    verdict = trial.run()
+    assert verdict.valid, verdict
+    assert {event.process for event in verdict.history.events if event.f == "start"} >= {HEAL_PRODUCER, HEAL_CONSUMER}
+
+
+def test_standard_queue_is_wedged_by_a_killed_consumer():
+    trial = Trial(STANDARD, producers=2, consumers=2, messages=20, patience_s=1.5).kill("consumer-0", at=read(1))
+    verdict = trial.run()
+    assert verdict.status == "invalid", verdict
+    assert {finding.kind for finding in verdict.findings} == {"stuck"}
+    # The other consumer; or, should it have taken everything before, the heal's.
+    waiting = next(finding for finding in verdict.findings if "consumer" in finding.peers[0])
+    assert re.search(r"consumer-\d waits inside its get \d+; .* since consumer-0 was killed$", waiting.sentence)
+    assert any("self._rlock" in line for line in waiting.details), waiting
+    assert "SIGKILL to consumer-0 before read 1, inside its get 1 (multiprocessing/connection.py" in verdict.struck[0]
+
+
+def test_standard_queue_is_not_blamed_for_what_posix_forbids():
+    trial = Trial(STANDARD, messages=20, large_every=0, patience_s=1.5).kill("producer-0", at=write(5, byte=3))
+    verdict = trial.run()
+    assert verdict.status == "unknown", verdict
+    assert "no POSIX system cuts such a write" in verdict.doubts[0]
+
+
+def test_fault_that_is_never_reached_is_unknown():
+    verdict = Trial(messages=5, large_every=0).kill("producer-0", at=write(1000)).run()
+    assert verdict.status == "unknown"
+    assert verdict.doubts == ("SIGKILL to producer-0 before write 1000: it never struck",)
+
+
+def test_same_plan_strikes_at_the_same_place():
+    plan = Trial(producers=2, messages=30, seed=11).kill("producer-1", at=write(20, byte=2)).plan
+    places = set()
+    for _ in range(5):
+        verdict = run(plan)
+        assert verdict.valid, verdict
+        (strike,) = events(verdict, "producer-1", "strike")
+        puts = [event.value[1] for event in events(verdict, "producer-1", "enqueue") if event.type == "ok"]
+        places.add((strike.value["inside"], len(puts)))
+    assert len(places) == 1
+
+
+def test_kept_plan_runs_again_and_kept_history_is_judged_the_same(tmp_path):
+    trial = Trial(STANDARD, messages=10, patience_s=1).kill("consumer-0", at=read(3))
+    verdict = runner.keep(trial.run(), tmp_path / "kept")
+    assert verdict.replay == f"monkeywrench replay {tmp_path}/kept/plan.json"
+    again = run(Plan.loads((tmp_path / "kept" / "plan.json").read_text()))
+    assert (again.status, again.struck) == (verdict.status, verdict.struck)
+    assert {finding.kind for finding in again.findings} == {"stuck"}
+
+
+class CannotBeMade(SimplePipeQueueAdapter):
+    def make(self, directory):
+        raise OSError("no queue today")
+
+
+class NeedsItsModule(SimplePipeQueueAdapter):
+    """What the test module defines is there in the peers, its globals too."""
+
+    def put(self, end, message):
+        assert PIPES == "pipes.SimplePipeQueue"
+        assert isinstance(self, NeedsItsModule)
+        super().put(end, message)
+
+
+def test_adapter_that_cannot_make_its_queue_is_the_harness_failing_with_its_words():
+    with pytest.raises(HarnessError, match="no queue today"):
+        Trial(CannotBeMade()).run()
+
+
+def test_adapter_travels_with_its_module():
+    verdict = Trial(NeedsItsModule(), messages=5).run()
+    assert verdict.valid, verdict
+
+
+def test_adapter_of_a_test_module_is_found_again_by_its_reference():
+    verdict = run(Trial(NeedsItsModule(), messages=5).plan)
+    assert verdict.valid, verdict
+
+
+def test_adapter_is_found_again_by_its_file(tmp_path, monkeypatch):
+    (tmp_path / "mine.py").write_text(
+        "from monkeywrench.harness.adapters.pipes import SimplePipeQueueAdapter\n"
+        "class Mine(SimplePipeQueueAdapter):\n    pass\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    plan = Trial("mine.py:Mine", messages=5).plan
+    assert plan.queue == f"{tmp_path}/mine.py:Mine"
+    monkeypatch.chdir("/")
+    verdict = run(plan)
+    assert verdict.valid, verdict
+
+
+def test_adapter_defined_in_a_function_travels_too():
+    class Local(SimplePipeQueueAdapter):
+        pass
+
+    verdict = Trial(Local(), messages=5).run()
+    assert verdict.valid, verdict
+
+
+def test_plan_of_no_known_queue_is_refused_before_anything_runs():
+    with pytest.raises(PlanError, match="no queue is called"):
+        run(Plan(queue="nothing", seed=1))
+
+
+def test_deadline_ends_a_trial_that_still_moves():
+    verdict = Trial(messages=1_000_000, deadline_s=0.5).run()
+    assert verdict.status == "unknown"
+    assert "given up after" in verdict.doubts[0]
+
+
+def test_output_of_a_crashed_peer_is_in_its_finding():
+    class Talks(SimplePipeQueueAdapter):
+        def get(self, end):
+            raise LookupError("what the queue said")
+
+    verdict = Trial(Talks(), messages=5).run()
+    crashed = [finding for finding in verdict.findings if finding.kind == "crashed"]
+    assert crashed[0].sentence == "consumer-0 ended by exit status 70: LookupError: what the queue said"
+    assert any("in get" in line for line in crashed[0].details)

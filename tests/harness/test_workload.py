@@ -1,0 +1,78 @@
+"""The workload: every byte follows from the seed, and a defect in value or type does not pass."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from monkeywrench.harness.guarantees import KEPT_TYPES
+from monkeywrench.harness.workload import Workload, same
+from monkeywrench.pipes import SimplePipeQueue
+
+seeds = st.integers(0, 2**63 - 1)
+values = st.recursive(
+    st.none() | st.booleans() | st.integers(-2, 2) | st.floats() | st.text(max_size=2) | st.binary(max_size=2),
+    lambda inner: st.lists(inner, max_size=3)
+    | st.tuples(inner, inner)
+    | st.dictionaries(st.integers(0, 3) | st.booleans() | st.text(max_size=1), inner, max_size=3)
+    | st.sets(st.integers(0, 3) | st.booleans() | st.floats(0, 2), max_size=3),
+    max_leaves=6,
+)
+
+
+@given(seeds, st.integers(0, 9), st.integers(0, 1000), st.integers(0, 3))
+def test_message_follows_from_the_seed(seed, producer, number, large_every):
+    one = Workload(seed, large_every=large_every)
+    other = Workload(seed, large_every=large_every)
+    assert other.explain(one.message(producer, number)) == (producer, number, None)
+
+
+def test_seeds_differ():
+    assert [Workload(1).message(0, n) for n in range(20)] != [Workload(2).message(0, n) for n in range(20)]
+
+
+def test_messages_cross_both_sides_of_pipe_buf_and_have_every_type(fifo_path):
+    workload = Workload(1, large_every=10)
+    payloads = [workload.message(0, number)[2] for number in range(400)]
+    assert {type(payload).__name__ for payload in payloads} == set(KEPT_TYPES)
+    with SimplePipeQueue(fifo_path, history=False) as queue:
+        for number in range(30):
+            queue.put(workload.message(0, number))
+            unread = queue.unread
+            assert (workload.is_large(number)) == (len(repr(workload.message(0, number))) > 4096)
+            assert unread <= 4096
+            queue.get()
+
+
+@given(seeds, st.integers(0, 50), values)
+def test_other_payload_is_a_defect(seed, number, value):
+    workload = Workload(seed)
+    expected = workload.message(0, number)[2]
+    producer, found, defect = workload.explain((0, number, value))
+    assert (producer, found) == (0, number)
+    assert (defect is None) == same(value, expected)
+
+
+@given(values)
+def test_same_is_reflexive(value):
+    assert same(value, value)
+
+
+@given(values, values)
+def test_same_means_the_same_types(one, other):
+    def shape(value):
+        if isinstance(value, (list, tuple)):
+            return type(value), [shape(each) for each in value]
+        if isinstance(value, (set, frozenset)):
+            return type(value), sorted(repr(each) for each in value)
+        if isinstance(value, dict):
+            return dict, sorted((repr(key), repr(shape(each))) for key, each in value.items())
+        return type(value), repr(value)
+
+    assert same(one, other) == (shape(one) == shape(other))
+
+
+def test_what_is_no_message_is_told():
+    workload = Workload(1)
+    for got in (None, "text", (1, 2), (1, "2", 3), (True, 0, None), (-1, 0, None), {1: 2}):
+        assert workload.explain(got) is None
+    assert workload.explain(list(workload.message(0, 0)))[2] is not None
+    assert Workload(1, types=["str", "list"]).explain(list(Workload(1, types=["str", "list"]).message(0, 0)))[2] is None

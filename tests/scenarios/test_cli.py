@@ -1,0 +1,257 @@
+"""The command line, as a person at a shell meets it."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from monkeywrench.harness import History, Plan
+from monkeywrench.pipes import SimplePipeQueue
+
+STANDARD = "multiprocessing.Queue"
+
+
+@pytest.fixture
+def wrench(tmp_path):
+    """Run a command line in an empty directory, and return how it ended; the directory is empty again unless told."""
+
+    def run(*args, **env):
+        return subprocess.run(
+            command(*args),
+            capture_output=True,
+            text=True,
+            timeout=120,
+            cwd=tmp_path,
+            env={**os.environ, **env},
+            stdin=subprocess.DEVNULL,
+        )
+
+    return run
+
+
+def command(*args):
+    return [sys.executable, "-m", "monkeywrench.scenarios", *map(str, args)]
+
+
+def test_run_without_arguments_runs_all_and_is_valid(wrench, tmp_path):
+    done = wrench("run")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"^9 trials: 9 valid \(seed \d+\)$", done.stdout, re.MULTILINE), done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("scenario", ["killed-producer", "killed-consumer", "torn-write"])
+def test_run_of_one_scenario_is_valid(wrench, scenario):
+    done = wrench("run", scenario, "-q")
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.count("\n") == 1
+
+
+def test_same_seed_makes_the_same_plans(wrench, tmp_path):
+    plans = []
+    for name in ("one", "other"):
+        assert wrench("run", "--seed", 5, "--report", name).returncode == 0
+        plans.append({path.parent.name: path.read_text() for path in sorted((tmp_path / name).glob("*/plan.json"))})
+    assert plans[0] == plans[1]
+    assert len(plans[0]) == 9
+
+
+def test_killed_consumer_wedges_the_standard_queue_and_the_replay_line_shows_it_again(wrench):
+    done = wrench("run", "killed-consumer", "--queue", STANDARD, "--patience", 1.5)
+    assert done.returncode == 1, done.stdout
+    # How far the other consumer got before, nobody knows.
+    told = [
+        r"invalid: \d stuck",
+        r"consumer-\d waits inside its get \d+; no peer has moved for \d\.\d s since consumer-0 was killed",
+        r"in get: with self\._rlock:",
+        r"fault: SIGKILL to consumer-0 before read 1, inside its get 1 \(multiprocessing/connection\.py:",
+    ]
+    for words in told:
+        assert re.search(words, done.stdout), done.stdout
+    replay = re.search(r"replay: monkeywrench (.*)", done.stdout)[1].split()
+    again = wrench(*replay, "--patience", 1.5)
+    assert again.returncode == 1
+    for words in told:
+        assert re.search(words, again.stdout), again.stdout
+
+
+def test_report_is_replayed_and_checked(wrench, tmp_path):
+    done = wrench("run", "killed-consumer", "--queue", STANDARD, "--patience", 1.5, "--report", "report")
+    assert done.returncode == 1
+    directory = tmp_path / "report" / "killed-consumer-the-only-one-before-a-read"
+    assert f"replay: monkeywrench replay {directory.relative_to(tmp_path)}/plan.json" in done.stdout
+    assert Plan.loads((directory / "plan.json").read_text()).queue == STANDARD
+    assert History.load(directory / "history.jsonl").events
+    replayed = wrench("replay", directory / "plan.json")
+    assert replayed.returncode == 1
+    checked = wrench("check", directory / "history.jsonl")
+    assert checked.returncode == 1
+    first = checked.stdout.splitlines()[0]
+    assert replayed.stdout.splitlines()[0] == first
+    assert first in done.stdout
+
+
+def test_unknown_has_an_exit_status_of_its_own(wrench, tmp_path):
+    plan = Plan.from_json(
+        {
+            "plan": 1,
+            "queue": "pipes.SimplePipeQueue",
+            "messages": 3,
+            "seed": 1,
+            "faults": [{"fault": "kill", "peer": "producer-0", "at": {"trigger": "call", "kind": "write", "n": 99}}],
+        }
+    )
+    (tmp_path / "plan.json").write_text(plan.dumps())
+    done = wrench("replay", "plan.json")
+    assert done.returncode == 3
+    assert "it never struck" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["rnu"], "No command is called 'rnu'. Did you mean 'run'? There are: "),
+        (["run", "kiled-producer"], "No scenario is called 'kiled-producer'. Did you mean 'killed-producer'?"),
+        (["run", "--queue", "multiprocessing.Qeue"], "did you mean 'multiprocessing.Queue'?"),
+        (["run", "--seed", "-1"], "-1 is not in the range"),
+        (["replay", "missing.json"], "'missing.json' does not exist"),
+        (["queue", "pt"], "Did you mean 'put'?"),
+        (["queue", "put", "x.fifo", "{", "--json"], "MESSAGE is not JSON"),
+    ],
+)
+def test_wrong_usage_says_what_is_right(wrench, tmp_path, args, message):
+    done = wrench(*args)
+    assert done.returncode == 2
+    assert message in " ".join(done.stderr.split()), done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["plan.json", "history.jsonl"])
+def test_file_that_is_none_is_refused_with_its_line(wrench, tmp_path, name):
+    (tmp_path / name).write_text("{\n")
+    done = wrench("replay" if name == "plan.json" else "check", name)
+    assert done.returncode == 2
+    assert re.search(rf"{name}, line \d: ", done.stderr), done.stderr
+
+
+def test_harness_that_fails_has_an_exit_status_of_its_own(wrench, tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "from monkeywrench.harness.adapters.pipes import SimplePipeQueueAdapter\n"
+        "class Mine(SimplePipeQueueAdapter):\n"
+        "    def make(self, directory):\n        raise OSError('not today')\n"
+    )
+    for reference in ("mine.py:Mine", "mine:Mine"):
+        done = wrench("run", "torn-write", "--queue", reference)
+        assert done.returncode == 4, done.stderr
+        assert "the harness itself failed" in done.stderr
+        assert "not today" in done.stderr
+
+
+def test_colour_is_for_terminals(wrench):
+    plain = wrench("run", "torn-write", "--seed", 1, NO_COLOR="1", FORCE_COLOR="1").stdout
+    assert "\033[3" not in plain
+    coloured = wrench("run", "torn-write", "--seed", 1, FORCE_COLOR="1").stdout
+    assert "\033[32m" in coloured
+
+
+def test_help_has_examples_and_the_exit_statuses(wrench):
+    assert "4 the harness itself failed" in " ".join(wrench("--help").stdout.split())
+    assert "Example: monkeywrench run killed-consumer" in wrench("run", "--help").stdout
+
+
+def test_list_names_every_scenario_and_queue(wrench):
+    text = wrench("list").stdout
+    for name in ("killed-producer", "killed-consumer", "torn-write", "pipes.SimplePipeQueue", STANDARD):
+        assert name in text
+
+
+def test_interrupt_ends_cleanly_and_tells_what_is_done(tmp_path):
+    args = command("run", "killed-producer", "killed-consumer", "--queue", STANDARD, "--patience", 60, "--seed", 1)
+    with subprocess.Popen(args, stdout=subprocess.PIPE, text=True, cwd=tmp_path) as process:
+        for line in process.stdout:
+            if "between two messages" in line:
+                break
+        process.send_signal(signal.SIGINT)  # the next trial is wedged, and waits for a minute
+        rest = process.stdout.read()
+        assert process.wait(60) == 130
+    assert "1 trials: 1 valid, stopped after 1 of 7 trials (seed 1)" in rest
+
+
+# --- monkeywrench queue -------------------------------------------------------------------------------------------
+
+
+def test_message_goes_from_shell_to_shell(wrench, tmp_path, fifo_path):
+    with SimplePipeQueue(fifo_path, history=False):
+        assert wrench("queue", "put", fifo_path, "hello").returncode == 0
+        assert wrench("queue", "put", fifo_path, '[1, {"a": null}]', "--json").returncode == 0
+        done = wrench("queue", "get", fifo_path, "--count", 2)
+    assert (done.returncode, done.stdout) == (0, "hello\n[1, {'a': None}]\n")
+
+
+def test_put_that_nobody_else_holds_waits_for_a_taker(fifo_path):
+    args = command("queue", "put", fifo_path, "stay")
+    with subprocess.Popen(args, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr.readline().startswith("Nobody else holds this FIFO; waiting")
+        with SimplePipeQueue(fifo_path) as queue:
+            assert queue.get(timeout=60) == "stay"
+            assert process.wait(60) == 0
+    Path(fifo_path).unlink()
+
+
+def test_put_and_get_give_up_when_told(wrench, fifo_path):
+    done = wrench("queue", "get", fifo_path, "--timeout", "0.1")
+    assert (done.returncode, done.stderr) == (1, f"Error: no message in {fifo_path} for 0.1 s\n")
+    done = wrench("queue", "put", fifo_path, "x", "--timeout", "0.1")
+    assert done.returncode == 1
+    assert "nobody took the message for 0.1 s; it is gone" in done.stderr
+    assert "Warning" not in done.stderr
+    Path(fifo_path).unlink()
+
+
+def test_inspect_tells_who_holds_it_and_what_is_unread(wrench, fifo_path):
+    with SimplePipeQueue(fifo_path, history=False) as queue:
+        queue.put("x" * 100)
+        queue.put("y" * 10_000)
+        done = wrench("queue", "inspect", fifo_path)
+        unread = queue.unread
+        assert queue.get() == "x" * 100
+        assert queue.get() == "y" * 10_000
+    assert done.returncode == 0
+    assert f"held by {os.getpid()} (" in done.stdout
+    assert f"unread: {unread} bytes" in done.stdout
+    assert "long messages in files beside it: 1" in done.stdout
+
+
+def test_inspect_of_a_stale_fifo_does_not_open_it(wrench, fifo_path):
+    os.mkfifo(fifo_path)
+    assert "stale: no process holds it" in wrench("queue", "inspect", fifo_path).stdout
+    writer = subprocess.Popen([sys.executable, "-c", f"open({str(fifo_path)!r}, 'w')"])
+    try:
+        # It waits in open() for a reader; a probe that opened the FIFO would let it go on.
+        assert wrench("queue", "inspect", fifo_path).returncode == 0
+        assert writer.poll() is None
+    finally:
+        writer.kill()
+        writer.wait()
+        Path(fifo_path).unlink()
+
+
+@pytest.mark.parametrize("verb", [["put", "PATH", "x"], ["get", "PATH"], ["inspect", "PATH"]])
+def test_queue_commands_refuse_what_is_no_fifo_and_leave_it(wrench, tmp_path, verb):
+    (tmp_path / "file").write_text("mine")
+    done = wrench("queue", *(word.replace("PATH", "file") for word in verb))
+    assert done.returncode == 1
+    assert "regular file" in done.stderr, done.stderr
+    assert (tmp_path / "file").read_text() == "mine"
+    assert wrench("queue", *(word.replace("PATH", "no/such") for word in verb)).returncode == 1
+
+
+def test_history_of_a_run_names_its_format(wrench, tmp_path):
+    wrench("run", "torn-write", "--report", "r")
+    header = json.loads(next((tmp_path / "r").glob("*/history.jsonl")).read_text().splitlines()[0])
+    assert header["history"] == 1
