@@ -86,6 +86,8 @@ class Fifo:
         """What was passed over and not reported yet."""
         self.unclaimed: set[str] = set()
         """Long messages' files whose claim is not in the pipe yet."""
+        self.receiving = False
+        """Whether a frame of a stream is being read."""
         self.abandoned = False
         """Whether this is a fork's copy of a parent's."""
         self._name = ""

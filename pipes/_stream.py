@@ -30,8 +30,10 @@ def receive(fifo: Fifo) -> bool:
 
     Returns False as well when another consumer keeps reading for 50 ms.
     """
-    if not _lock(fifo):
+    # A signal handler that interrupts this function must not take the rest of a frame: to it there is none.
+    if fifo.receiving or not _lock(fifo):
         return False
+    fifo.receiving = True
     scanner = Scanner()
     received = 0
     try:
@@ -50,6 +52,7 @@ def receive(fifo: Fifo) -> bool:
             if fifo.buffer and scanner.idle:
                 break
     finally:
+        fifo.receiving = False
         fcntl.flock(fifo.read_lock, fcntl.LOCK_UN)
         fifo.skipped += scanner.skipped
     return received > 0

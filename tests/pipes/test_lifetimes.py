@@ -1,0 +1,638 @@
+"""Who dies when: forks, copies, SIGKILL at every system call, exits. Real processes, real signals."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import multiprocessing
+import os
+import pickle
+import queue
+import random
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from monkeywrench.pipes import (
+    ForeignBytesWarning,
+    PipeQueue,
+    QueueClosedError,
+    SimplePipeQueue,
+    UndeliveredWarning,
+    _fifo,
+)
+
+from .conftest import PATIENCE_S, Child, blocked, descriptors, eventually
+
+Fork = Callable[[Callable[[Child], None]], Child]
+LONG = b"long" * 5000
+
+
+def script(text: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a program of its own."""
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(text), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+
+
+def leftovers(path: str) -> set[str]:
+    return {name for name in os.listdir(os.path.dirname(path)) if not name.endswith("-lock")}
+
+
+# -- forks and copies ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cls", [SimplePipeQueue, PipeQueue])
+def test_a_forks_child_opens_for_itself_and_removes_nothing(
+    path: str, fork: Fork, cls: type[SimplePipeQueue]
+) -> None:
+    with cls(path, history=False) as pq:
+        inherited = {pq._in, pq._fifo.directory}  # type: ignore[union-attr]
+
+        def run(child: Child) -> None:
+            # The parent's descriptors are closed before anything else, and nothing is open until it is used.
+            open_now = {int(name) for name in descriptors()}
+            assert pq._in is None
+            assert not inherited & open_now
+            pq.put_nowait("from the child")
+            assert pq._in is not None
+            pq.close()
+            assert os.path.exists(path)
+            with pytest.raises(QueueClosedError):
+                pq.put_nowait(1)
+
+        assert fork(run).wait() == 0
+        assert pq.get_nowait() == "from the child"
+    assert not os.path.exists(path)
+
+
+def test_a_forks_child_has_nothing_of_the_parents_buffer(path: str, fork: Fork) -> None:
+    with SimplePipeQueue(path, history=False) as pq:
+        pq.put_many(range(5))
+        assert pq.get() == 0
+
+        def run(child: Child) -> None:
+            if pq.empty():
+                with pytest.raises(queue.Empty):
+                    pq.get_nowait()
+            pq._opened()
+
+        assert fork(run).wait() == 0
+        assert pq.get_many(5) == [1, 2, 3, 4]
+
+
+def test_a_forks_child_is_not_held_up_by_a_thread_of_the_parent(path: str, fork: Fork) -> None:
+    """The lock may be held by a thread that the child does not have."""
+    with SimplePipeQueue(path, history=False) as pq:
+        held, done = threading.Event(), threading.Event()
+
+        def hold() -> None:
+            with pq._fifo.lock, pq._opening:  # type: ignore[union-attr]
+                held.set()
+                done.wait(PATIENCE_S)
+
+        thread = threading.Thread(target=hold)
+        thread.start()
+        held.wait(PATIENCE_S)
+        child = fork(lambda _: pq.put_nowait("on its own"))
+        assert child.wait() == 0
+        done.set()
+        thread.join()
+        assert pq.get() == "on its own"
+
+
+def test_a_forks_child_keeps_the_parent_from_being_the_last_only_when_it_uses_the_queue(
+    path: str, fork: Fork
+) -> None:
+    pq = SimplePipeQueue.pipequeue(path)
+
+    def idle(child: Child) -> None:
+        child.say("here")
+        signal.pause()
+
+    child = fork(idle)
+    assert child.told() == "here"
+    pq.put(1)
+    with pytest.warns(UndeliveredWarning):
+        pq.close()
+    child.kill()
+
+
+def test_a_childs_copy_of_a_queue_that_should_be_new_never_makes_it(path: str, fork: Fork) -> None:
+    pq = SimplePipeQueue(path, history=False)
+    copy = pickle.loads(pickle.dumps(pq))
+    for stranger in (copy, pq):
+
+        def run(child: Child, stranger: SimplePipeQueue = stranger) -> None:
+            with pytest.raises(FileNotFoundError, match="the FIFO is gone"):
+                stranger.put(1)
+
+        assert fork(run).wait() == 0
+    assert not os.path.exists(path)
+    with pq:
+        copy.put("now it is there")
+        assert pq.get() == "now it is there"
+        copy.close()
+        assert os.path.exists(path)
+    assert not os.path.exists(path)
+
+
+@pytest.mark.parametrize("cls", [SimplePipeQueue, PipeQueue])
+def test_a_pickled_queue_is_the_same_queue(path: str, cls: type[SimplePipeQueue]) -> None:
+    with cls(path, history=False, capacity=65536, mode=0o640) as pq:
+        copy = pickle.loads(pickle.dumps(pq))
+        assert type(copy) is cls
+        assert copy._in is None
+        copy.put_nowait((1, "x"))
+        assert pq.get_nowait() == (1, "x")
+        copy.close()
+
+
+@pytest.fixture(params=["fork", "spawn", "forkserver"])
+def context(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """A start method of multiprocessing, whose own helpers end with the test."""
+    yield multiprocessing.get_context(request.param)
+    from multiprocessing import forkserver, resource_tracker
+
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]
+    resource_tracker._resource_tracker._stop()  # type: ignore[attr-defined]
+
+
+# A fresh interpreter cannot import a test module: it gets its program as text.
+ECHO = """
+while (message := requests.get(30)) is not None:
+    replies.put((os.getpid(), message), 30)
+"""
+
+
+def test_a_queue_is_handed_to_a_process_under_every_start_method(path: str, context: Any) -> None:
+    with (
+        SimplePipeQueue(path, history=False) as requests,
+        SimplePipeQueue(f"{path}-replies", history=False) as replies,
+    ):
+        names = {"requests": requests, "replies": replies}
+        process = context.Process(target=exec, args=("import os" + ECHO, names))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            process.start()
+        for message in (1, LONG, ("x", {2})):
+            requests.put(message)
+            assert replies.get(PATIENCE_S) == (process.pid, message)
+        requests.put(None)
+        process.join(PATIENCE_S)
+        assert process.exitcode == 0
+        process.close()
+    assert not leftovers(path)
+
+
+# -- SIGKILL -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("victims", [1, 3])
+def test_consumers_killed_while_they_wait_hold_up_nobody(path: str, fork: Fork, victims: int) -> None:
+    with SimplePipeQueue(path, history=False) as pq:
+
+        def consume(child: Child) -> None:
+            child.say("ready")
+            pq.get()
+
+        children = [fork(consume) for _ in range(victims)]
+        for child in children:
+            assert child.told() == "ready"
+            eventually(lambda child=child: blocked(child.pid), "the consumer waits")  # type: ignore[misc]
+            assert child.kill() == -signal.SIGKILL
+        for n in range(10):
+            pq.put((n, LONG), PATIENCE_S)
+            assert pq.get(PATIENCE_S) == (n, LONG)
+    assert not leftovers(path)
+
+
+@pytest.mark.parametrize("message", ["x" * 3000, LONG])
+def test_a_producer_killed_while_it_waits_holds_up_nobody(path: str, fork: Fork, message: object) -> None:
+    with SimplePipeQueue(path, history=False, capacity=4096) as pq:
+        count = 0
+        for filler in ("x" * 3000, None):
+            try:
+                while True:
+                    pq.put_nowait(filler)
+                    count += 1
+            except queue.Full:
+                pass
+
+        def produce(child: Child) -> None:
+            child.say("ready")
+            pq.put(message)
+
+        child = fork(produce)
+        assert child.told() == "ready"
+        eventually(lambda: blocked(child.pid), "the producer waits")
+        child.kill()
+        for _ in range(count):
+            pq.get(PATIENCE_S)
+        assert pq.empty()
+        pq.put("next")
+        assert pq.get() == "next"
+    # The file of the dead one's long message is swept by the last holder.
+    assert not leftovers(path)
+
+
+CALLS = ["open", "read", "write", "close", "unlink", "fchmod", "fstat", "stat"]
+
+
+class Killer:
+    """Counts the system calls of this process, and kills it before or after the one whose turn it is."""
+
+    def __init__(self, turn: int, after: bool) -> None:
+        self.count = 0
+        for name in CALLS:
+            setattr(os, name, self._wrap(getattr(os, name), turn, after))
+
+    def _wrap(self, real: Callable[..., Any], turn: int, after: bool) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            self.count += 1
+            mine = self.count == turn
+            if mine and not after:
+                os.kill(os.getpid(), signal.SIGKILL)
+            try:
+                return real(*args, **kwargs)
+            finally:
+                if mine and after:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+        return call
+
+
+@pytest.mark.parametrize("message", ["short", LONG], ids=["short", "long"])
+@pytest.mark.parametrize("role", ["put", "get"])
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_sigkill_at_every_system_call_costs_at_most_one_message(
+    path: str, system: str, fork: Fork, role: str, message: object, after: bool
+) -> None:
+    """G7, exhaustively: open, use and close a queue, killed at the first call, the second ... the last."""
+    turn, ended = 0, None
+    while ended != 0:
+        turn += 1
+        assert turn < 200
+        with SimplePipeQueue(path, history=False) as pq:
+            pq.put(("first", message))
+
+            def run(child: Child, turn: int = turn) -> None:
+                Killer(turn, after)
+                mine = SimplePipeQueue(path)
+                if role == "put":
+                    mine.put(("mine", message))
+                else:
+                    mine.get()
+                mine.close()
+
+            ended = fork(run).wait()
+            assert ended in (0, -signal.SIGKILL)
+            pq.put(("last", message))
+            received = []
+            with warnings.catch_warnings():
+                if system == "portable":
+                    # A reader killed between header and payload leaves the payload.
+                    warnings.simplefilter("ignore", ForeignBytesWarning)
+                while not received or received[-1][0] != "last":
+                    received.append(pq.get(PATIENCE_S))
+            assert all(content == message for _, content in received)
+            names = [name for name, _ in received]
+            if role == "put":
+                assert names in (["first", "mine", "last"], ["first", "last"])
+            else:
+                assert names in (["first", "last"], ["last"])
+            assert pq.empty()
+        assert not leftovers(path), f"at call {turn}"
+    assert turn > 5
+
+
+def test_sigkill_at_random_moments_costs_at_most_one_message_each(path: str, fork: Fork) -> None:
+    """G2, G3, G4 and G7 together: two producers and two consumers, one of each killed at any moment."""
+    chance = random.Random(20240607)
+    size = 60
+    for _ in range(12):
+        with (
+            SimplePipeQueue(path, history=False) as pq,
+            SimplePipeQueue(f"{path}-log", history=False) as log,
+        ):
+
+            def produce(child: Child, pq: SimplePipeQueue = pq) -> None:
+                for n in range(size):
+                    pq.put((child.name, n, LONG if n % 7 == 0 else b""))  # type: ignore[attr-defined]
+
+            def consume(child: Child, pq: SimplePipeQueue = pq, log: SimplePipeQueue = log) -> None:
+                while (message := pq.get()) is not None:
+                    assert message[2] in (LONG, b"")
+                    log.put((os.getpid(), *message[:2]))
+
+            def named(name: int) -> Callable[[Child], None]:
+                def run(child: Child) -> None:
+                    child.name = name  # type: ignore[attr-defined]
+                    produce(child)
+
+                return run
+
+            producers = [fork(named(number)) for number in range(2)]
+            consumers = [fork(consume) for _ in range(2)]
+            for victim in (producers[0], consumers[0]):
+                time.sleep(chance.uniform(0, 0.01))  # the moment is the point, nothing depends on it
+                victim.kill()
+            seen: list[tuple[int, int, int]] = []
+            survivor_done = False
+            while not survivor_done:
+                try:
+                    seen.append(log.get(0.01))
+                except queue.Empty:
+                    survivor_done = producers[1].wait() == 0 and pq.empty()
+            pq.put(None)
+            assert consumers[1].wait() == 0
+            while not log.empty():
+                seen.append(log.get())
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ForeignBytesWarning)
+            assert len(set(seen)) == len(seen)
+            assert len({(p, n) for _, p, n in seen}) == len(seen)
+            for consumer in {c for c, _, _ in seen}:
+                for producer in range(2):
+                    numbers = [n for c, p, n in seen if (c, p) == (consumer, producer)]
+                    assert numbers == sorted(numbers)
+            assert len([n for _, p, n in seen if p == 1]) >= size - 1
+        assert not leftovers(path)
+
+
+@pytest.mark.parametrize("message", ["short", LONG])
+def test_what_dead_processes_left_is_swept_by_the_next_to_open(
+    path: str, fork: Fork, message: object
+) -> None:
+    def die(child: Child) -> None:
+        mine = SimplePipeQueue.pipequeue(path)
+        mine.put(message)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    assert fork(die).wait() == -signal.SIGKILL
+    with SimplePipeQueue(path) as pq:
+        # A FIFO forgets its bytes when its last holder goes.
+        assert pq.empty()
+        assert leftovers(path) == {"fifo"}
+
+
+def test_a_sweep_leaves_what_belongs_to_others(path: str, tmp_path: Any) -> None:
+    with SimplePipeQueue(f"{path}-other", history=False) as other:
+        other.put(LONG)
+        with SimplePipeQueue(path, history=False) as pq:
+            pq.put(LONG)
+            second = SimplePipeQueue.pipequeue(path)
+            second.close()
+            assert pq.get() == LONG
+        assert other.get() == LONG
+
+
+def test_an_unread_long_message_survives_another_opening_and_closing(path: str) -> None:
+    pq = SimplePipeQueue.pipequeue(path, history=False)
+    pq.put(LONG)
+    for _ in range(3):
+        SimplePipeQueue.pipequeue(path).close()
+    assert pq.get() == LONG
+    pq.close()
+
+
+def test_a_stopped_consumer_holds_up_nobody(path: str, fork: Fork) -> None:
+    with SimplePipeQueue(path, history=False) as pq:
+
+        def consume(child: Child) -> None:
+            child.say("ready")
+            pq.get()
+
+        child = fork(consume)
+        assert child.told() == "ready"
+        eventually(lambda: blocked(child.pid), "the consumer waits")
+        os.kill(child.pid, signal.SIGSTOP)
+        pq.put(1)
+        assert pq.get(PATIENCE_S) == 1
+        child.kill()
+
+
+# -- closing while in use ------------------------------------------------------------------------------------
+
+
+def test_a_signal_handler_may_close_the_queue_that_waits(path: str, fork: Fork) -> None:
+    """`close()` waits until waiters have left; the one it interrupts must not wait for itself."""
+
+    def run(child: Child) -> None:
+        pq = SimplePipeQueue.pipequeue(path, history=False)
+        signal.signal(signal.SIGUSR1, lambda *_: pq.close())
+        child.say("ready")
+        with pytest.raises(QueueClosedError):
+            pq.get()
+        assert not os.path.exists(path)
+        assert pq._in is None
+
+    child = fork(run)
+    assert child.told() == "ready"
+    eventually(lambda: blocked(child.pid), "it waits")
+    os.kill(child.pid, signal.SIGUSR1)
+    assert child.wait() == 0
+
+
+def test_a_signal_handler_may_use_the_queue_that_it_interrupts(path: str, fork: Fork) -> None:
+    def run(child: Child) -> None:
+        pq = SimplePipeQueue.pipequeue(path, history=False)
+        handled = []
+
+        def handler(*_: object) -> None:
+            pq.put_nowait("from the handler")
+            handled.append(True)
+            # Where a stream is being read, there is nothing to get for the handler.
+            with contextlib.suppress(queue.Empty):
+                pq.get_nowait()
+
+        signal.signal(signal.SIGALRM, handler)
+        signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
+        for n in range(10_000):
+            pq.put(n)
+            pq.get()
+            while not pq.empty():
+                pq.get(0)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        assert handled
+        pq.close()
+
+    assert fork(run).wait() == 0
+
+
+def test_a_closed_descriptors_number_is_never_used(path: str) -> None:
+    """Threads put and get while the queue closes and its numbers go to others at once."""
+    for _ in range(20):
+        pq = SimplePipeQueue.pipequeue(path, history=False)
+        stop = threading.Event()
+
+        def work(pq: SimplePipeQueue = pq, stop: threading.Event = stop) -> None:
+            try:
+                while not stop.is_set():
+                    pq.put_nowait("x")
+                    pq.get(0)
+            except (QueueClosedError, queue.Empty, queue.Full):
+                pass
+
+        threads = [threading.Thread(target=work) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UndeliveredWarning)
+            pq.close()
+        reader, writer = os.pipe()
+        more = [os.dup(writer) for _ in range(4)]
+        os.set_blocking(reader, False)
+        stop.set()
+        for thread in threads:
+            thread.join()
+        with pytest.raises(BlockingIOError):
+            os.read(reader, 1)
+        for descriptor in (reader, writer, *more):
+            os.close(descriptor)
+
+
+def test_closing_twice_at_once_closes_once(path: str) -> None:
+    for _ in range(20):
+        pq = SimplePipeQueue.pipequeue(path, history=False)
+        threads = [threading.Thread(target=pq.close) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert pq._in is None
+        assert not os.path.exists(path)
+
+
+# -- descriptors, collection, exit ---------------------------------------------------------------------------
+
+
+def test_no_use_of_a_queue_leaves_a_descriptor(path: str) -> None:
+    before = descriptors()
+    for _ in range(5):
+        with SimplePipeQueue(path, history=False) as pq:
+            pq.put(LONG)
+            pq.put_many([1, LONG])
+            assert pq.get() == LONG
+            assert len(pq.get_many(5)) == 2
+            with pytest.raises(queue.Empty):
+                pq.get(0.001)
+        assert descriptors() == before
+    with SimplePipeQueue(path), pytest.raises(FileExistsError):
+        SimplePipeQueue.pipequeue(path, history=False)
+    os.unlink(path)
+    os.mkdir(path)
+    with pytest.raises(OSError, match="a directory"):
+        SimplePipeQueue.pipequeue(path)
+    os.rmdir(path)
+    assert descriptors() == before
+
+
+def test_descriptors_are_not_inherited_by_programs(path: str) -> None:
+    with SimplePipeQueue(path, history=False) as pq:
+        pq.put(1)
+        pq.get()
+        fifo = pq._fifo
+        assert fifo is not None
+        for descriptor in (fifo.fd, fifo.directory, fifo.read_lock, *fifo._wake):
+            assert descriptor < 0 or not os.get_inheritable(descriptor)
+
+
+def test_a_queue_that_nobody_closed_is_closed_when_collected(path: str) -> None:
+    before = descriptors()
+    pq = SimplePipeQueue.pipequeue(path, history=False)
+    assert descriptors() > before
+    del pq
+    gc.collect()
+    assert descriptors() == before
+    assert not os.path.exists(path)
+
+
+@pytest.mark.parametrize("how", ["end", "sys.exit(0)", "raise KeyError", "a thread waits"])
+def test_a_queue_that_nobody_closed_is_closed_at_exit(path: str, how: str) -> None:
+    ended = script(
+        """
+        import sys, threading
+        from monkeywrench.pipes import SimplePipeQueue
+        pq = SimplePipeQueue.pipequeue(sys.argv[1], history=False)
+        how = sys.argv[2]
+        if how == "a thread waits":
+            threading.Thread(target=pq.get, daemon=True).start()
+        else:
+            pq.put(b"x" * 10_000)
+        exec(how if " waits" not in how and how != "end" else "")
+        """,
+        path,
+        how,
+    )
+    assert ended.returncode == ("raise" in how)
+    assert ("1 message was still unread" in ended.stderr) == ("waits" not in how)
+    assert not leftovers(path)
+
+
+UNCLOSED = """
+import builtins
+from monkeywrench.pipes import SimplePipeQueue
+SimplePipeQueue.pipequeue(path, history=False).put_nowait(b"x" * 10_000)
+builtins.kept = SimplePipeQueue.pipequeue(path + "-kept", history=False)
+builtins.kept.put_nowait(b"x" * 10_000)
+pq.put("done")
+"""
+
+
+def test_a_queue_that_nobody_closed_is_closed_at_the_exit_of_a_multiprocessing_child(
+    path: str, context: Any
+) -> None:
+    with SimplePipeQueue(path, history=False) as pq:
+        process = context.Process(target=exec, args=(UNCLOSED, {"pq": pq, "path": f"{path}-child"}))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            process.start()
+        assert pq.get(PATIENCE_S) == "done"
+        process.join(PATIENCE_S)
+        assert process.exitcode == 0
+        process.close()
+        assert leftovers(path) == {"fifo"}
+
+
+def test_importing_brings_no_heavy_module() -> None:
+    ended = script(
+        """
+        import sys
+        before = set(sys.modules)
+        import monkeywrench.pipes
+        new = set(sys.modules) - before
+        heavy = {"asyncio", "multiprocessing", "subprocess", "socket", "typing_extensions"}
+        assert not heavy & new, heavy & new
+        from monkeywrench.pipes import PipeQueue
+        assert "asyncio" in sys.modules
+        assert "multiprocessing" not in sys.modules
+        try:
+            monkeywrench.pipes.nothing
+        except AttributeError as error:
+            assert "nothing" in str(error)
+        else:
+            raise SystemExit("no error")
+        """
+    )
+    assert ended.returncode == 0, ended.stderr
+
+
+def test_the_public_names_are_all_there() -> None:
+    import monkeywrench.pipes as pipes
+
+    assert pipes.__all__ == sorted(pipes.__all__)
+    for name in pipes.__all__:
+        assert getattr(pipes, name).__doc__
+    assert _fifo.PORTABLE_VARIABLE.startswith("_")
