@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import json
 import os
+import secrets
 import select
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +77,7 @@ class Ancestor:
             try:
                 return self._ended(directory, time.monotonic() + timeout_s, progress)
             except BaseException:
-                if self.alive:
+                with contextlib.suppress(HarnessError):  # the ancestor is gone, and the trial with it
                     self._send(do="abort", directory=str(directory))
                     self._ended(directory, time.monotonic() + _START_S, None)
                 raise
@@ -125,6 +129,7 @@ def _path() -> list[str]:
 
 
 _ancestor: Ancestor | None = None
+_guarded: set[Path] = set()
 _starting = threading.Lock()
 
 
@@ -137,7 +142,27 @@ def ancestor() -> Ancestor:
             _ancestor = None
         if _ancestor is None:
             _ancestor = Ancestor()
+            for directory in _guarded:
+                _ancestor.guard(directory)
         return _ancestor
+
+
+@contextlib.contextmanager
+def directory() -> Iterator[Path]:
+    """Make a temporary directory, and remove it afterwards, also if this process is killed in the middle."""
+    path = Path(tempfile.gettempdir()).absolute() / f"monkeywrench-{secrets.token_hex(6)}"
+    # Entrusted first, made then: there is no moment at which it is there and nobody would remove it.
+    ancestor().guard(path)
+    _guarded.add(path)
+    try:
+        path.mkdir(mode=0o700)
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+        _guarded.discard(path)
+        if _ancestor is not None and _ancestor.alive:
+            with contextlib.suppress(HarnessError):  # killed just now: it guards nothing any more
+                _ancestor.release(path)
 
 
 def close() -> None:
@@ -152,6 +177,7 @@ def close() -> None:
 def _forked() -> None:
     global _ancestor, _starting
     _starting = threading.Lock()
+    _guarded.clear()
     if _ancestor is not None:
         _ancestor.forget()
     _ancestor = None

@@ -69,22 +69,11 @@ def fifo_path() -> Iterator[Path]:
     is removed then, and also if this process is killed in the middle.
     """
     _need_fifos()
-    import shutil
-    import tempfile
-    from pathlib import Path
-
     from monkeywrench.harness import _client
 
-    directory = Path(tempfile.mkdtemp(prefix="monkeywrench-"))
-    ancestor = _client.ancestor()
-    ancestor.guard(directory)
-    try:
+    with _client.directory() as directory:
         yield directory / "queue.fifo"
         left = _leftovers(directory)
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
-        if ancestor.alive:
-            ancestor.release(directory)
     if left:
         pytest.fail("left behind at fifo_path: " + "; ".join(left), pytrace=False)
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -35,8 +33,7 @@ def run(
     Raises PlanError if there is no such queue; HarnessError if the harness failed, with what it said.
     """
     queue = adapter or load(plan.queue)
-    directory = Path(tempfile.mkdtemp(prefix="monkeywrench-"))
-    try:
+    with _client.directory() as directory:
         (directory / PLAN_FILE).write_text(plan.dumps())
         if adapter is not None:
             (directory / ADAPTER_FILE).write_bytes(_travel.dumps(adapter))
@@ -44,8 +41,6 @@ def run(
         if status != 0:
             raise HarnessError(f"the trial root ended with status {status}. {_said(directory / OUTPUT_FILE)}")
         history = History.collect(plan, queue.guarantees, directory)
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
     return judge(history)
 
 
