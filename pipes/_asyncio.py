@@ -211,9 +211,7 @@ class _Waiters:
         self._fd = fifo.fd
         self._futures: deque[asyncio.Future[bool]] = deque()
         self._watch: Callable[..., object] = loop.add_reader if event == select.POLLIN else loop.add_writer
-        self._unwatch: Callable[[int], object] = (
-            loop.remove_reader if event == select.POLLIN else loop.remove_writer
-        )
+        self._unwatch: Callable[[int], object] = loop.remove_reader if event == select.POLLIN else loop.remove_writer
         self._watching = False
 
     def add(self) -> asyncio.Future[bool]:

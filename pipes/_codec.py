@@ -257,9 +257,7 @@ def _place_of_unknown(message: object) -> tuple[str, object] | None:
                 continue
             seen.add(id(value))
             if kind is dict:
-                below += [
-                    (f"the key {_short(key)} of {where}", key) for key in value if type(key) not in _LEAVES
-                ]
+                below += [(f"the key {_short(key)} of {where}", key) for key in value if type(key) not in _LEAVES]
                 below += [(f"{where}[{_short(key)}]", item) for key, item in value.items()]
             elif kind is list or kind is tuple:
                 below += [(f"{where}[{index}]", item) for index, item in enumerate(value)]
@@ -376,9 +374,7 @@ def _fixed(head: int) -> tuple[int, int]:
         return 0, head & 0x0F
     if head < 0xC0:
         return head & 0x1F, 0
-    size = {0xCA: 4, 0xCB: 8, 0xCC: 1, 0xCD: 2, 0xCE: 4, 0xCF: 8, 0xD0: 1, 0xD1: 2, 0xD2: 4, 0xD3: 8}.get(
-        head, -1
-    )
+    size = {0xCA: 4, 0xCB: 8, 0xCC: 1, 0xCD: 2, 0xCE: 4, 0xCF: 8, 0xD0: 1, 0xD1: 2, 0xD2: 4, 0xD3: 8}.get(head, -1)
     return size, 0
 
 

@@ -99,6 +99,7 @@ class Fifo:
         self._deferred = False
         self._releasing = False
         self._wake: tuple[int, ...] = ()
+        self._idle_polls: dict[int, list[select.poll]] = {0: [], select.POLLIN: [], select.POLLOUT: []}
         with _fork_guard:
             _all_open.add(self)
         try:
@@ -391,14 +392,10 @@ class Fifo:
         Returns False at `deadline` (on the monotonic clock). Raises `QueueClosedError` when `close()` is
         called.
         """
-        with self.inside():
+        self.enter()
+        try:
             with self.lock:
-                if not self._wake:
-                    self._make_wake()
-                poll = select.poll()
-                poll.register(self._wake[0], select.POLLIN)
-                if event:
-                    poll.register(self.fd, event)
+                poll = self._idle_polls[event].pop() if self._idle_polls[event] else self._make_poll(event)
             while True:
                 left = math.inf if deadline is None else max(0.0, deadline - time.monotonic())
                 # Rounded up, so that a wait does not end just before its deadline and try again many times.
@@ -407,7 +404,20 @@ class Fifo:
                     break
             if self._closing:
                 raise self.closed_error()
+            self._idle_polls[event].append(poll)
             return bool(ready)
+        finally:
+            self.leave()
+
+    def _make_poll(self, event: int) -> select.poll:
+        """Return what waits for `event` (0 for none) and for `close()`. One thread at a time may use it."""
+        if not self._wake:
+            self._make_wake()
+        poll = select.poll()
+        poll.register(self._wake[0], select.POLLIN)
+        if event:
+            poll.register(self.fd, event)
+        return poll
 
     def _make_wake(self) -> None:
         with _fork_guard:
@@ -471,11 +481,7 @@ class Fifo:
         if unread:
             # Last of all: where warnings are errors this raises, and everything is done.
             what = "1 message was" if unread == 1 else f"{unread} messages were"
-            who = (
-                "its last holder closed it"
-                if alone
-                else "this consumer, which had taken them from it, closed it"
-            )
+            who = "its last holder closed it" if alone else "this consumer, which had taken them from it, closed it"
             warn(UndeliveredWarning(f"{what} still unread in {self.path!r} when {who}", unread))
 
     def _discard(self) -> int:
@@ -507,6 +513,7 @@ class Fifo:
             descriptors = (self.fd, self.directory, self.read_lock, *self._wake)
             self.fd = self.directory = self.read_lock = -1
             self._wake = ()
+            self._idle_polls = {event: [] for event in self._idle_polls}
             for descriptor in descriptors:
                 if descriptor >= 0:
                     os.close(descriptor)
@@ -594,6 +601,4 @@ def _after_fork_in_child() -> None:
         fifo.abandon()
 
 
-os.register_at_fork(
-    before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child
-)
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

@@ -47,6 +47,7 @@ CLAIM: Final = 2
 _HEADER: Final = struct.Struct(">3sII")
 _pack = _HEADER.pack
 _unpack_from = _HEADER.unpack_from
+_unpack_behind_magic = struct.Struct(">II").unpack_from
 HEADER_SIZE: Final = _HEADER.size
 
 MAX_FRAME: Final = min(select.PIPE_BUF, 0xFFFF)
@@ -80,9 +81,9 @@ def whole_message(data: bytes) -> bytes | None:
     the common case, and quick.
     """
     size = len(data)
-    if HEADER_SIZE <= size <= MAX_FRAME:
-        magic, start, checksum = _unpack_from(data)
-        if magic == MAGIC and start == _MESSAGE_START + size - HEADER_SIZE:
+    if HEADER_SIZE <= size <= MAX_FRAME and data.rfind(MAGIC) == 0:
+        start, checksum = _unpack_behind_magic(data, len(MAGIC))
+        if start == _MESSAGE_START + size - HEADER_SIZE:
             payload = data[HEADER_SIZE:]
             if crc32(payload, start) == checksum:
                 return payload
@@ -91,8 +92,23 @@ def whole_message(data: bytes) -> bytes | None:
 
 def split(data: bytes) -> tuple[list[tuple[int, bytes]], list[Skipped]]:
     """Return all intact frames in `data` as (kind, payload), in order, and what was skipped between them."""
+    frames: list[tuple[int, bytes]] = []
+    at, end = 0, len(data)
+    # Quick as long as one message's frame follows the other, which is all that a batch has.
+    while end - at >= HEADER_SIZE:
+        magic, start, checksum = _unpack_from(data, at)
+        stop = at + HEADER_SIZE + (start & 0xFFFF)
+        if magic != MAGIC or start >> 16 != _MESSAGE_START >> 16 or stop > end or stop - at > MAX_FRAME:
+            break
+        payload = data[at + HEADER_SIZE : stop]
+        if crc32(payload, start) != checksum or data.find(MAGIC, at + 1, stop) >= 0:
+            break
+        frames.append((MESSAGE, payload))
+        at = stop
+    if at == end:
+        return frames, []
     scanner = Scanner()
-    frames = scanner.feed(data)
+    frames += scanner.feed(data[at:])
     scanner.finish()
     return frames, scanner.skipped
 

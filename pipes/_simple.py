@@ -121,9 +121,7 @@ class SimplePipeQueue:
         return _unpickled, (type(self), self._path, self._history, self._capacity, self._mode)
 
     def __repr__(self) -> str:
-        state = (
-            "closed" if self._closed else "not open" if self._fifo is None or self._fifo.fd < 0 else "open"
-        )
+        state = "closed" if self._closed else "not open" if self._fifo is None or self._fifo.fd < 0 else "open"
         return f"<{type(self).__name__} {self._path!r} ({state})>"
 
     def _opened(self) -> Fifo:
@@ -227,7 +225,9 @@ class SimplePipeQueue:
         KiB cannot be written to a file beside the FIFO. In each case nothing was put.
         """
         body = encode(msg)
-        fifo = self._opened()
+        fifo = self._fifo
+        if fifo is None or fifo.fd < 0:
+            fifo = self._opened()
         frame = encode_frame(MESSAGE, body)
         if frame is None:
             self._put_long(fifo, body, 0.0)
@@ -239,9 +239,12 @@ class SimplePipeQueue:
 
         Raises `queue.Full` when the time is up, and otherwise as `put_nowait`: in each case nothing was put.
         """
-        timeout = checked_timeout(timeout)
+        if timeout is not None:
+            checked_timeout(timeout)
         body = encode(msg)
-        fifo = self._opened()
+        fifo = self._fifo
+        if fifo is None or fifo.fd < 0:
+            fifo = self._opened()
         frame = encode_frame(MESSAGE, body)
         if frame is None:
             self._put_long(fifo, body, timeout)
@@ -323,7 +326,10 @@ class SimplePipeQueue:
 
         Bytes that are no message are skipped with a `ForeignBytesWarning`, and never delivered.
         """
-        message = self._take(self._opened())
+        fifo = self._fifo
+        if fifo is None or fifo.fd < 0:
+            fifo = self._opened()
+        message = self._take(fifo)
         if message is NOTHING:
             self._raise_empty()
         return message
@@ -333,8 +339,11 @@ class SimplePipeQueue:
 
         Raises `queue.Empty` when the time is up, `QueueClosedError` when another thread closes the queue.
         """
-        timeout = checked_timeout(timeout)
-        fifo = self._opened()
+        if timeout is not None:
+            checked_timeout(timeout)
+        fifo = self._fifo
+        if fifo is None or fifo.fd < 0:
+            fifo = self._opened()
         message = self._take(fifo)
         if message is NOTHING:
             deadline = deadline_after(timeout)
@@ -506,19 +515,39 @@ class SimplePipeQueue:
     def _take_many(self, fifo: Fifo, most: int, first: Any) -> list[Any]:
         """Take up to `most` messages after `first`, without waiting. What fails gives all of them back."""
         messages: list[Any] = []
+        bodies: list[bytes] = []
+        done = 0
         try:
             while len(messages) < most:
-                message = self._take(fifo)
-                if message is NOTHING:
-                    break
-                messages.append(message)
+                bodies, done = self._buffered(fifo, most - len(messages)), 0
+                for body in bodies:
+                    done += 1
+                    try:
+                        messages.append(decode(body))
+                    except UndecodableError as error:
+                        self._report(fifo, Skipped(body, str(error)))
+                if len(messages) < most:
+                    message = self._take(fifo)
+                    if message is NOTHING:
+                        break
+                    messages.append(message)
         except QueueClosedError:
             pass  # what was taken before is delivered
         except BaseException:
             with fifo.lock:
+                fifo.buffer.extendleft((MESSAGE, body) for body in reversed(bodies[done:]))
                 fifo.buffer.extendleft((_DECODED, message) for message in reversed([first, *messages]))
             raise
         return messages
+
+    def _buffered(self, fifo: Fifo, most: int) -> list[bytes]:
+        """Take up to `most` messages from the front of the buffer, as long as they are plain."""
+        bodies: list[bytes] = []
+        with fifo.lock:
+            buffer = fifo.buffer
+            while buffer and len(bodies) < most and buffer[0][0] == MESSAGE:
+                bodies.append(buffer.popleft()[1])
+        return bodies
 
     def drain(self, timeout: float | None = None) -> None:
         """Wait until nothing is unread, up to `timeout` seconds, or as long as it takes.
@@ -582,9 +611,7 @@ def checked_timeout(timeout: float | None) -> float | None:
             "(put_nowait and get_nowait do not wait)"
         )
     if not timeout >= 0:
-        raise ValueError(
-            f"timeout must be 0 seconds or more, or None to wait as long as it takes; not {timeout!r}"
-        )
+        raise ValueError(f"timeout must be 0 seconds or more, or None to wait as long as it takes; not {timeout!r}")
     return timeout
 
 
@@ -604,9 +631,7 @@ def _checked_capacity(capacity: int | None) -> int | None:
     if isinstance(capacity, bool) or not isinstance(capacity, int):
         raise TypeError(f"capacity must be a number of bytes, or None for the default; not {capacity!r}")
     if not 0 < capacity < 1 << 31:
-        raise ValueError(
-            f"capacity must be from 1 to {(1 << 31) - 1} bytes, or None for the default; not {capacity}"
-        )
+        raise ValueError(f"capacity must be from 1 to {(1 << 31) - 1} bytes, or None for the default; not {capacity}")
     return capacity
 
 
