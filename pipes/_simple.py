@@ -136,7 +136,7 @@ class SimplePipeQueue:
             fifo = self._fifo
             if fifo is not None and fifo.fd >= 0:
                 return fifo
-            if self._closed or (fifo is not None and not fifo.abandoned):
+            if self._closed or fifo is not None:
                 raise closed_error(self._path)
             policy = REUSE if self._history else EXISTING if self._copied else NEW
             self._forget_finalizers()
@@ -159,6 +159,8 @@ class SimplePipeQueue:
         """In a fork's child: become a copy, which opens for itself at its first use."""
         self._copied = True
         self._opening = threading.RLock()
+        if self._fifo is not None and self._fifo.abandoned:
+            self._fifo = None
 
     def _failed(self, fifo: Fifo, error: OSError) -> NoReturn:
         """Raise what a failed read or write means: the queue is closed, or the error itself."""
@@ -226,7 +228,7 @@ class SimplePipeQueue:
         """
         body = encode(msg)
         fifo = self._fifo
-        if fifo is None or fifo.fd < 0:
+        if fifo is None:
             fifo = self._opened()
         frame = encode_frame(MESSAGE, body)
         if frame is None:
@@ -243,13 +245,21 @@ class SimplePipeQueue:
             checked_timeout(timeout)
         body = encode(msg)
         fifo = self._fifo
-        if fifo is None or fifo.fd < 0:
+        if fifo is None:
             fifo = self._opened()
         frame = encode_frame(MESSAGE, body)
         if frame is None:
             self._put_long(fifo, body, timeout)
-        elif not self._send(fifo, frame):
+            return
+        # As `_send`, spelled out: a call is felt here.
+        try:
+            with fifo.lock:
+                if os.write(fifo.fd, frame) != len(frame):
+                    self._send_again(fifo, frame)
+        except BlockingIOError:
             self._send_waiting(fifo, frame, deadline_after(timeout))
+        except OSError as error:
+            self._failed(fifo, error)
 
     def _send(self, fifo: Fifo, frame: bytes) -> bool:
         """Write one packet; say whether it fitted."""
@@ -327,7 +337,7 @@ class SimplePipeQueue:
         Bytes that are no message are skipped with a `ForeignBytesWarning`, and never delivered.
         """
         fifo = self._fifo
-        if fifo is None or fifo.fd < 0:
+        if fifo is None:
             fifo = self._opened()
         message = self._take(fifo)
         if message is NOTHING:
@@ -342,7 +352,7 @@ class SimplePipeQueue:
         if timeout is not None:
             checked_timeout(timeout)
         fifo = self._fifo
-        if fifo is None or fifo.fd < 0:
+        if fifo is None:
             fifo = self._opened()
         message = self._take(fifo)
         if message is NOTHING:
