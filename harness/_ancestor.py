@@ -3,8 +3,8 @@
 It ends with its client, whoever kills whom and how: the control socket is at end of file then. Before it ends, all
 that it started ends, and the directories that were entrusted to it are removed.
 
-The client sends one JSON object a packet: ``{"do": "trial" | "abort" | "guard" | "release", "directory": …}``. The ancestor
-answers ``{"ended": directory, "status": …}`` for each trial.
+The client sends one JSON object a packet: ``{"do": "trial" | "abort" | "guard" | "release", "directory": …}``. The
+ancestor answers ``{"ended": directory, "status": …}`` for each trial.
 """
 
 # The gate comes before whatever a queue may be built on.
@@ -12,6 +12,7 @@ from . import _gate
 
 _gate.install()
 
+import contextlib  # noqa: E402
 import gc  # noqa: E402
 import json  # noqa: E402
 import os  # noqa: E402
@@ -92,10 +93,8 @@ class _Ancestor:
                 status = _root.main(Path(directory), theirs, ancestor)
             finally:
                 os._exit(status)
-        try:
+        with contextlib.suppress(PermissionError, ProcessLookupError):
             os.setpgid(pid, pid)  # here as well: whoever comes first
-        except (PermissionError, ProcessLookupError):
-            pass
         theirs.close()
         self._trials[pid] = (directory, mine)
 
@@ -121,10 +120,8 @@ class _Ancestor:
                 _kill_group(pid)
 
     def _send(self, **answer: Any) -> None:
-        try:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the end of file is on its way
             self._control.send(json.dumps(answer).encode())
-        except (BrokenPipeError, ConnectionResetError):
-            pass  # the end of file is on its way
 
     def _end_all(self) -> None:
         directories = self._guarded | {directory for directory, _ in self._trials.values()}
@@ -137,10 +134,8 @@ class _Ancestor:
 
 def _kill_group(pid: int) -> None:
     """End a trial root, which this process has not reaped yet, and all of its group."""
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
 
 
 def main() -> None:

@@ -69,8 +69,8 @@ class Ancestor:
 
         progress: called about ten times a second.
 
-        Whatever interrupts this (Ctrl-C, a time-out of pytest's), the trial ends first. Raises HarnessError if the ancestor is
-        gone, or the trial does not end in time.
+        Whatever interrupts this (Ctrl-C, a time-out of pytest's), the trial ends first. Raises HarnessError if the
+        ancestor is gone, or the trial does not end in time.
         """
         with self._lock:
             self._send(do="trial", directory=str(directory), queue=queue, path=_path())

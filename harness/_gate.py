@@ -1,8 +1,8 @@
 """The one seam through which the system calls of a peer pass.
 
 ``install`` comes before whatever a queue is built on is imported, for some modules (``multiprocessing.connection``)
-bind their calls as they load. Until a warden is set, a call passes straight through; the harness's own calls go around the
-gate (``real``). What C code does by itself, the gate does not see.
+bind their calls as they load. Until a warden is set, a call passes straight through; the harness's own calls go
+around the gate (``real``). What C code does by itself, the gate does not see.
 """
 
 from __future__ import annotations

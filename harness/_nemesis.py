@@ -87,21 +87,28 @@ class Nemesis:
     ) -> Any:
         """Let so many bytes of the call through, and strike."""
         assert isinstance(fault.at, Call)
-        kept = fault.at.byte or 0
-        data = args[passage.data] if passage.data is not None and len(args) > passage.data else None
-        size = data if isinstance(data, int) else memoryview(data).nbytes if data is not None else 0
+        at, kept = passage.data, fault.at.byte or 0
+        if at is None or len(args) <= at:
+            return self._missed(index, f"{passage.name} cannot be cut", passage, args, kwargs)
+        # A write has its data there, a read its size.
+        data = args[at] if isinstance(args[at], int) else memoryview(args[at]).cast("B")
+        size = data if isinstance(data, int) else len(data)
         if size <= kept:
-            why = f"{passage.name} cannot be cut" if data is None else f"that {passage.kind} had {size} bytes only"
-            self._recorder.note(f="missed", process=self._peer, fault=index, why=why)
-            result = passage.real(*args, **kwargs)
-            self._count(passage.kind, result)
-            return result
+            return self._missed(index, f"that {passage.kind} had {size} bytes only", passage, args, kwargs)
         posix = passage.kind == "read" or not _whole_or_not(args[0], size)
-        part = kept if isinstance(data, int) else memoryview(data).cast("B")[:kept]
-        cut = (*args[: passage.data], part, *args[(passage.data or 0) + 1 :])
-        result = passage.real(*cut, **kwargs)
+        part = kept if isinstance(data, int) else data[:kept]
+        result = passage.real(*args[:at], part, *args[at + 1 :], **kwargs)
         if self._count(passage.kind, result):
             self._strike(index, fault, posix=posix)
+        return result
+
+    def _missed(
+        self, index: int, why: str, passage: _gate.Passage, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """Make the call as it is, and record why the fault did not strike there."""
+        result = passage.real(*args, **kwargs)
+        if self._count(passage.kind, result):
+            self._recorder.note(f="missed", process=self._peer, fault=index, why=why)
         return result
 
     def _count(self, kind: str, result: Any) -> bool:

@@ -15,6 +15,7 @@ from typing import Any
 
 from . import _eventlog as log
 from . import _gate, _system
+from ._latch import Latch
 from ._nemesis import Nemesis
 from .adapters import Adapter
 from .faults import Fault
@@ -23,6 +24,7 @@ from .workload import Workload
 
 PRODUCER, CONSUMER = "producer", "consumer"
 OUTPUT_SUFFIX, STACK_SUFFIX = ".output", ".stack"
+TOKEN_BYTES = 2
 CRASHED = 70  # EX_SOFTWARE of sysexits.h
 # A peer that is asked where it is writes its stacks to its file, whatever it is blocked in.
 STACK_SIGNAL = signal.SIGRTMAX if hasattr(signal, "SIGRTMAX") else signal.SIGUSR1
@@ -35,6 +37,8 @@ class Part:
 
     index: what the messages of a producer carry.
     messages: how many a producer puts. A consumer goes on until it gets a message of the producer *last*.
+    begin: opens when this peer may begin.
+    token: what it is known by when it is ready.
     capacity: bytes of its event log.
     """
 
@@ -43,6 +47,8 @@ class Part:
     index: int
     messages: int
     last: int
+    begin: Latch
+    token: int
     capacity: int
     faults: tuple[tuple[int, Fault], ...]
 
@@ -51,15 +57,13 @@ class Part:
 class Stage:
     """What all peers of one trial share.
 
-    ready: a descriptor that takes one byte when a peer is ready.
-    go: a descriptor that reads end of file when all may begin.
+    ready: a descriptor that takes the token, in TOKEN_BYTES, of each peer which has opened the queue.
     """
 
     adapter: Adapter
     workload: Workload
     directory: Path
     ready: int
-    go: int
 
 
 def recorder_of(stage: Stage, part: Part) -> log.Recorder:
@@ -97,8 +101,8 @@ def _play(stage: Stage, part: Part, recorder: log.Recorder, nemesis: Nemesis, no
         _gate.set_warden(nemesis)
     nemesis.begins("open")
     end = adapter.open(part.role)
-    _gate.real.write(stage.ready, b".")
-    _gate.real.read(stage.go, 1)
+    _gate.real.write(stage.ready, part.token.to_bytes(TOKEN_BYTES, "little"))
+    part.begin.wait()
     work: Callable[..., None] = _produce if part.role == PRODUCER else _consume
     work(stage, part, recorder, nemesis, end)
     nemesis.begins("close")

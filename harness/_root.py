@@ -1,11 +1,12 @@
 """The trial root: makes the queue, forks the peers, watches over them, heals, and leaves nothing behind.
 
-One process a trial, forked by the ancestor, at the head of a process group of its own. It never puts or gets, so that no
-queue can make it hang in the middle. How it goes on follows from who is alive, not from a clock:
+One process a trial, forked by the ancestor, at the head of a process group of its own. It never puts or gets, so that
+no queue can make it hang in the middle. How it goes on follows from who is alive, not from a clock:
 
-* when no producer of the workload is left, a fresh one puts a last message for every consumer alive and one more;
-* when no consumer of the workload is left, a fresh one takes what there is, up to such a last message;
-* a consumer ends at the first such message that it gets.
+* when no producer of the workload is left, or no consumer, a fresh consumer opens the queue;
+* when no producer is left, a fresh one puts a last message for every consumer;
+* a consumer ends at the first such message that it gets;
+* when no consumer of the workload is left, the fresh one begins, and takes what there is, up to a last message.
 
 That is the heal: it ends an orderly trial at once, and proves that the queue still works for newcomers.
 """
@@ -23,14 +24,16 @@ import stat
 import sys
 import time
 import traceback
+from collections.abc import Iterable
 from pathlib import Path
 
 from . import _eventlog as log
 from . import _nemesis, _peer, _system
+from ._latch import Latch
 from ._wakeup import Wakeup
 from .adapters import Adapter, load
 from .history import NEMESIS_SUFFIX
-from .plan import HEAL_CONSUMER, HEAL_PRODUCER, Plan
+from .plan import HEAL_CONSUMER, HEAL_PRODUCER, MOST_PEERS, Plan
 from .workload import Workload
 
 PLAN_FILE, ADAPTER_FILE, OUTPUT_FILE = "plan.json", "adapter.pickle", "root.output"
@@ -101,8 +104,8 @@ class _Trial:
         self._notes = log.Recorder(str(directory / f"root{NEMESIS_SUFFIX}"), _SLACK)
         self._alive: dict[int, _peer.Part] = {}
         self._recorders: list[log.Recorder] = []
-        self._started: set[str] = set()
-        self._heal = self._plan.producers
+        self._started: list[str] = []
+        self._is_ready: set[int] = set()
         self._harness_kills = False
 
     def run(self) -> None:
@@ -110,26 +113,20 @@ class _Trial:
         queue.mkdir()
         adapter = _adapter(self._directory, self._plan)
         adapter.make(queue)
-        ready, self._ready = os.pipe()
-        go, self._go = os.pipe()
+        self._ready, ready = os.pipe()
+        self._begin, self._heal_begin = Latch(), Latch()
         self._stage = _peer.Stage(
             adapter=adapter,
-            workload=Workload(
-                self._plan.seed, large_every=self._plan.large_every, types=adapter.guarantees.types
-            ),
+            workload=Workload(self._plan.seed, large_every=self._plan.large_every, types=adapter.guarantees.types),
             directory=self._directory,
-            ready=self._ready,
-            go=go,
+            ready=ready,
         )
         self._poll = select.poll()
-        for descriptor in (ready, self._control.fileno(), self._wakeup.fileno()):
+        for descriptor in (self._ready, self._control.fileno(), self._wakeup.fileno()):
             self._poll.register(descriptor, select.POLLIN)
         for name in self._plan.peers:
             self._start(name)
-        if self._handshake(ready):
-            os.close(self._go)
-            self._poll.unregister(ready)
-            self._conduct()
+        self._conduct()
         self._kill_alive()
         adapter.destroy()
         self._leaks(queue)
@@ -139,16 +136,17 @@ class _Trial:
         plan = self._plan
         producers = (*plan.producer_names, HEAL_PRODUCER)
         is_producer = name in producers
-        total = plan.messages * plan.producers
-        healers = len([part for part in self._alive.values() if part.role == _peer.CONSUMER]) + 1
-        messages = healers if name == HEAL_PRODUCER else plan.messages
+        # The heal's producer puts one message for each consumer.
+        messages = self._count(_peer.CONSUMER) if name == HEAL_PRODUCER else plan.messages
         part = _peer.Part(
             name=name,
             role=_peer.PRODUCER if is_producer else _peer.CONSUMER,
             index=producers.index(name) if is_producer else 0,
             messages=messages,
-            last=self._heal,
-            capacity=_SLACK + log.RECORD.size * (2 * messages if is_producer else 4 * total),
+            last=plan.producers,
+            begin=self._heal_begin if name == HEAL_CONSUMER else self._begin,
+            token=len(self._started),
+            capacity=_SLACK + log.RECORD.size * (2 * messages if is_producer else 4 * plan.messages * plan.producers),
             faults=tuple((index, fault) for index, fault in enumerate(plan.faults) if fault.peer == name),
         )
         recorder = _peer.recorder_of(self._stage, part)
@@ -160,46 +158,28 @@ class _Trial:
                 signal.signal(signal.SIGHUP, signal.SIG_DFL)
                 self._wakeup.close()
                 self._control.close()
-                for descriptor in {self._go} - {-1}:
-                    os.close(descriptor)
+                self._begin.forget()
+                self._heal_begin.forget()
                 status = _peer.run(self._stage, part, recorder, root)
             finally:
                 os._exit(status)
         self._alive[pid] = part
         self._recorders.append(recorder)
-        self._started.add(name)
-
-    def _handshake(self, ready: int) -> bool:
-        """Wait until every peer has opened the queue or ended; return whether they did."""
-        waiting = len(self._alive)
-        watch = _Watch(self._plan)
-        while waiting > 0 and self._alive:
-            for descriptor, _ in self._events():
-                if descriptor == ready:
-                    waiting -= len(os.read(ready, waiting))
-            ended = self._reap()
-            waiting -= ended  # one that ended before it was ready will not be; one that was is ready no more
-            if ended:
-                watch.moved()
-            if watch.still():
-                self._stuck(watch)
-                return False
-        return True
+        self._started.append(name)
 
     def _conduct(self) -> None:
         """See the trial through: to its end, to where nobody moves, or to its deadline."""
-        self._go = -1
         watch = _Watch(self._plan)
-        seen = -1
+        seen: tuple[int, ...] = ()
         while True:
             self._advance()
             if not self._alive:
                 return
             self._events()
-            ended = self._reap()
-            whole = sum(recorder.whole() for recorder in self._recorders)
-            if ended or whole != seen:
-                seen = whole
+            self._reap()
+            now = (len(self._alive), len(self._is_ready), sum(recorder.whole() for recorder in self._recorders))
+            if now != seen:
+                seen = now
                 watch.moved()
             if watch.still():
                 self._stuck(watch)
@@ -209,31 +189,42 @@ class _Trial:
                 return
 
     def _advance(self) -> None:
-        """Start the fresh peers of the heal where it is their time."""
-        roles = {part.role for part in self._alive.values() if part.name not in (HEAL_PRODUCER, HEAL_CONSUMER)}
-        if _peer.PRODUCER not in roles and HEAL_PRODUCER not in self._started:
-            self._start(HEAL_PRODUCER)
-        if _peer.CONSUMER not in roles and HEAL_CONSUMER not in self._started:
+        """Let the peers begin, and start those of the heal, each when it is time for it."""
+        if any(part.token not in self._is_ready for part in self._alive.values()):
+            return
+        self._begin.open()
+        workload = self._plan.peers
+        producers, consumers = self._count(_peer.PRODUCER, workload), self._count(_peer.CONSUMER, workload)
+        if (not producers or not consumers) and HEAL_CONSUMER not in self._started:
+            # It opens the queue before the last of the others closes it: some queues keep nothing that nobody holds.
             self._start(HEAL_CONSUMER)
+            return
+        if not producers and HEAL_PRODUCER not in self._started:
+            self._start(HEAL_PRODUCER)
+        if not consumers:
+            self._heal_begin.open()
 
-    def _events(self) -> list[tuple[int, int]]:
+    def _count(self, role: str, names: Iterable[str] | None = None) -> int:
+        """Return how many peers of a role are alive, of all or of those named."""
+        return sum(part.role == role and (names is None or part.name in names) for part in self._alive.values())
+
+    def _events(self) -> None:
         """Wait until something happens, or a tick has passed."""
-        events = self._poll.poll(_TICK_S * 1000)
-        for descriptor, _ in events:
+        for descriptor, _ in self._poll.poll(_TICK_S * 1000):
             if descriptor == self._control.fileno():
                 raise Orphaned
+            if descriptor == self._ready:
+                tokens = os.read(self._ready, _peer.TOKEN_BYTES * MOST_PEERS)
+                starts = range(0, len(tokens), _peer.TOKEN_BYTES)
+                self._is_ready |= {int.from_bytes(tokens[at : at + _peer.TOKEN_BYTES], "little") for at in starts}
         self._wakeup.clear()
-        return events
 
-    def _reap(self) -> int:
-        """Take note of the peers that have ended, and return how many."""
-        count = 0
+    def _reap(self) -> None:
+        """Take note of the peers that have ended."""
         for pid, part in tuple(self._alive.items()):
             reaped, status = os.waitpid(pid, os.WNOHANG)
             if reaped:
                 self._ended(pid, part, status)
-                count += 1
-        return count
 
     def _ended(self, pid: int, part: _peer.Part, status: int) -> None:
         del self._alive[pid]
@@ -242,13 +233,21 @@ class _Trial:
             name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
             by_harness = {"by_harness": True} if self._harness_kills else {}
             output = _tail(self._directory / f"{part.name}{_peer.OUTPUT_SUFFIX}")
-            self._notes.note(f="exit", process=part.name, signal=name, **by_harness, **({"error": output} if output else {}))
+            self._notes.note(
+                f="exit",
+                process=part.name,
+                signal=name,
+                **by_harness,
+                **({"error": output} if output else {}),
+            )
         elif code not in (0, _peer.CRASHED):
             self._notes.note(f="exit", process=part.name, code=code)
 
     def _stuck(self, watch: _Watch) -> None:
-        """Ask every peer that is alive where it is."""
+        """Ask every peer that should move where it is."""
         for pid, part in self._alive.items():
+            if part.token in self._is_ready and not part.begin.is_open:
+                continue  # it has not been told to begin
             stacks = _stacks(pid, self._directory / f"{part.name}{_peer.STACK_SUFFIX}")
             self._notes.note(
                 f="stuck",

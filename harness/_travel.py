@@ -13,8 +13,8 @@ from .adapters import importable
 def dumps(thing: Any) -> bytes:
     """Return *thing* as bytes that ``pickle.loads`` makes into the same in a fresh interpreter.
 
-    What is defined in a module that a fresh interpreter would not find (a test module, a ``conftest.py``) travels by value; so do
-    the modules of its base classes.
+    What is defined in a module that a fresh interpreter would not find (a test module, a ``conftest.py``) travels by
+    value; so do the modules of its base classes.
     """
     kind = thing if isinstance(thing, type) else type(thing)
     modules = {sys.modules[name] for name in {base.__module__ for base in kind.__mro__} if name in sys.modules}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 
 class Wakeup:
@@ -19,7 +19,7 @@ class Wakeup:
         self._handler: Any = signal.signal(number, lambda _number, _frame: None)
         self._descriptor = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
 
-    def __enter__(self) -> Wakeup:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

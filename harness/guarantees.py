@@ -11,7 +11,20 @@ from typing import Any, Literal
 
 from ._errors import HistoryError
 
-KEPT_TYPES = ("NoneType", "bool", "bytes", "complex", "dict", "float", "frozenset", "int", "list", "set", "str", "tuple")
+KEPT_TYPES = (
+    "NoneType",
+    "bool",
+    "bytes",
+    "complex",
+    "dict",
+    "float",
+    "frozenset",
+    "int",
+    "list",
+    "set",
+    "str",
+    "tuple",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,8 +6,8 @@ an event, in the order of the monotonic clock that all processes share:
     {"index": 0, "time_ns": 81923, "process": "producer-0", "type": "invoke", "f": "enqueue", "value": [0, 0]}
 
 ``type`` is ``invoke``, then ``ok``, ``fail`` or ``info``; ``f`` is ``enqueue`` or ``dequeue``, with ``value`` being
-``[producer, number]``. An operation that is invoked and never completed is one that nobody knows the end of: its process
-died inside it. All else that happened is an ``info`` with an ``f`` of its own:
+``[producer, number]``. An operation that is invoked and never completed is one that nobody knows the end of: its
+process died inside it. All else that happened is an ``info`` with an ``f`` of its own:
 
 =========  ============================================================================================
 start      the peer runs; ``value`` has its pid and role
@@ -40,7 +40,7 @@ NEMESIS_SUFFIX = ".nemesis"
 class Event(NamedTuple):
     """One thing that happened. ``time_ns`` counts from the first event."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # Jepsen's word for it; it hides tuple.index, which nobody misses
     time_ns: int
     process: str
     type: str
@@ -73,9 +73,7 @@ class History:
 
     def lines(self) -> Iterator[str]:
         """Yield the lines of the history's file."""
-        yield json.dumps(
-            {"history": FORMAT, "plan": self.plan.to_json(), "guarantees": self.guarantees.to_json()}
-        )
+        yield json.dumps({"history": FORMAT, "plan": self.plan.to_json(), "guarantees": self.guarantees.to_json()})
         for event in self.events:
             yield json.dumps(event.to_json())
 

@@ -1,4 +1,4 @@
-"""Who holds a FIFO: asked of the system, for a probe which opens one would be seen by everybody else who has it open."""
+"""Who holds a FIFO: asked of the system, for a probe that opened it would be seen by everybody who has it open."""
 
 from __future__ import annotations
 
@@ -23,11 +23,10 @@ def holders(path: Path) -> list[Holder]:
     Never opens it. Empty where the system has no /proc. Raises OSError if there is nothing at *path*.
     """
     wanted = os.lstat(path)
-    found: list[Holder] = []
-    for name in os.listdir("/proc") if os.path.isdir("/proc") else ():
-        if name.isdigit() and (descriptors := _descriptors_of(name, (wanted.st_dev, wanted.st_ino))):
-            found.append(Holder(int(name), descriptors, _system.command_line(int(name))))
-    return sorted(found)
+    identity = (wanted.st_dev, wanted.st_ino)
+    pids = [name for name in os.listdir("/proc") if name.isdigit()] if os.path.isdir("/proc") else []
+    found = {pid: descriptors for pid in pids if (descriptors := _descriptors_of(pid, identity))}
+    return sorted(Holder(int(pid), held, _system.command_line(int(pid))) for pid, held in found.items())
 
 
 def _descriptors_of(pid: str, identity: tuple[int, int]) -> tuple[int, ...]:

@@ -112,16 +112,17 @@ class Ledger:
             return
         if event.error:
             self.corrupted.append(event)
-        self.received[event.value[0], event.value[1]].append(
-            Get(event.process, began.time_ns, event.time_ns, event)
-        )
+        self.received[event.value[0], event.value[1]].append(Get(event.process, began.time_ns, event.time_ns, event))
 
     @property
     def healed(self) -> bool:
         """Whether a fresh producer and a fresh consumer exchanged a message over the queue when all was over."""
         heal = self.history.producers[HEAL_PRODUCER]
         return any(
-            get.consumer == HEAL_CONSUMER for (producer, _), gets in self.received.items() if producer == heal for get in gets
+            get.consumer == HEAL_CONSUMER
+            for (producer, _), gets in self.received.items()
+            if producer == heal
+            for get in gets
         )
 
     def doing(self, peer: str) -> str:
@@ -161,7 +162,7 @@ class Ledger:
         inside = sum(self.killed(consumer) for consumer in self.inside_get)
         cost = guarantees.killed_consumer_may_cost
         left = sorted(set(missing) - set(excused))
-        return excused + (left[:inside * cost] if cost is not None else left if inside else [])
+        return excused + (left[: inside * cost] if cost is not None else left if inside else [])
 
     def why_missed(self, fault: int) -> str:
         """Return why a fault that reached its place did not strike there, as the end of a sentence."""

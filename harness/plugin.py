@@ -1,7 +1,7 @@
 """The pytest plugin: fixtures, and a section in the report of a test that failed.
 
-pytest loads this in every run, in suites that never use it too: nothing else of the project is imported before a fixture
-is asked for.
+pytest loads this in every run, in suites that never use it too: nothing else of the project is imported before a
+fixture is asked for.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Wrench:
         self._verdicts = verdicts
 
     def trial(self, *args: Any, **kwargs: Any) -> Trial:
-        """Return a new trial; it takes what ``monkeywrench.harness.Trial`` takes, and runs when its ``run`` is called."""
+        """Return a new trial; it takes what ``monkeywrench.harness.Trial`` takes, and runs when told."""
         from monkeywrench.harness.trial import Trial
 
         return Trial(*args, runner=self._run, **kwargs)
@@ -52,8 +52,8 @@ class Wrench:
 def monkeywrench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Wrench:
     """Trials: real producers and consumers around a queue, with faults thrown in.
 
-    ``monkeywrench.trial(producers=2, messages=50).kill("producer-0", at=write(17)).run()`` returns a verdict. If a verdict is not
-    valid, its plan and history are kept in a directory that the test's report names.
+    ``monkeywrench.trial(producers=2, messages=50).kill("producer-0", at=write(17)).run()`` returns a verdict. If a
+    verdict is not valid, its plan and history are kept in a directory that the test's report names.
     """
     _need_fifos()
     verdicts: list[Verdict] = request.node.stash.setdefault(_verdicts, [])
@@ -80,7 +80,7 @@ def fifo_path() -> Iterator[Path]:
 
 @pytest.fixture
 def pipe_queue(fifo_path: Path) -> Iterator[SimplePipeQueue]:
-    """A ``monkeywrench.pipes.SimplePipeQueue``, open at ``fifo_path``. It is closed and removed when the test has ended."""
+    """A ``monkeywrench.pipes.SimplePipeQueue``, open at ``fifo_path``; closed and removed when the test has ended."""
     from monkeywrench.pipes import SimplePipeQueue
 
     with SimplePipeQueue(fifo_path, history=False) as queue:
@@ -88,9 +88,7 @@ def pipe_queue(fifo_path: Path) -> Iterator[SimplePipeQueue]:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(
-    item: pytest.Item, call: pytest.CallInfo[None]
-) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Add the verdicts that are not valid to the report of a test that failed."""
     report = yield
     if report.when == "call" and report.failed:

@@ -45,7 +45,7 @@ def run(
 
 
 def keep(verdict: Verdict, directory: Path) -> Verdict:
-    """Write the plan and the history to *directory*, made if it is missing, and return the verdict with its replay line."""
+    """Write plan and history to *directory*, made if it is missing, and return the verdict with its replay line."""
     directory.mkdir(parents=True, exist_ok=True)
     plan = directory / PLAN_FILE
     plan.write_text(verdict.history.plan.dumps())

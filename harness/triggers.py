@@ -63,8 +63,10 @@ class Call:
             raise PlanError(f"kind={self.kind!r}: allowed are {', '.join(CALL_KINDS)}")
         _at_least(1, n=self.n)
         _at_least(0, byte=self.byte)
-        if type(self.after) is not bool or (self.after and self.byte is not None):
-            raise PlanError(f"after={self.after!r}, byte={self.byte!r}: after is true or false, and excludes byte")
+        if self.after not in (True, False):
+            raise PlanError(f"after={self.after!r}: true or false is allowed")
+        if self.after and self.byte is not None:
+            raise PlanError(f"byte={self.byte!r} with after: a call is cut at a byte, or it is through; not both")
 
     @property
     def most_messages(self) -> int | None:

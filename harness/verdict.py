@@ -1,7 +1,7 @@
 """The verdict on a history: valid, invalid or unknown, and what it rests on.
 
-The worst of the checkers' findings wins. What was not tried did not pass: a trial in which nothing was received, or in which
-a planned fault never struck, proves nothing and is *unknown*; so is one whose checker crashed.
+The worst of the checkers' findings wins. What was not tried did not pass: a trial in which nothing was received, or
+in which a planned fault never struck, proves nothing and is *unknown*; so is one whose checker crashed.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def judge(
     for checker in checkers:
         try:
             findings += checker(ledger)
-        except Exception:  # noqa: BLE001 -- whatever it was, what this checker looks for is not known
+        except Exception:  # whatever it was, what this checker looks for is not known
             doubts.append(f"the checker {checker.__name__} crashed:\n{traceback.format_exc()}")
     beyond = [strike for strike in ledger.strikes if strike.beyond_posix]
     if beyond and findings and not history.guarantees.foreign_bytes:

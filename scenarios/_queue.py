@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-
 from monkeywrench.harness.holders import holders
 from monkeywrench.pipes import PipeQueueError, SimplePipeQueue, UndeliveredWarning
 
@@ -104,7 +103,12 @@ def _unread(path: Path) -> int:
 
 
 def _kind(mode: int) -> str:
-    kinds = {stat.S_IFREG: "regular file", stat.S_IFDIR: "directory", stat.S_IFSOCK: "socket", stat.S_IFLNK: "symbolic link"}
+    kinds = {
+        stat.S_IFREG: "regular file",
+        stat.S_IFDIR: "directory",
+        stat.S_IFSOCK: "socket",
+        stat.S_IFLNK: "symbolic link",
+    }
     return kinds.get(stat.S_IFMT(mode), "device")
 
 

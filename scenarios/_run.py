@@ -9,15 +9,21 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
-
 from monkeywrench.harness import runner
 from monkeywrench.harness.plan import Plan
 from monkeywrench.harness.trial import draw_seed
 from monkeywrench.harness.verdict import INVALID, UNKNOWN, VALID, Verdict
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.table import Table
 
 from . import cli
 from ._scenario import Scenario
@@ -48,7 +54,13 @@ def run_scenarios(
     todo = [(scenario, plan) for scenario in scenarios for plan in scenario.plans(queue, seed, patience_s=patience)]
     done: list[tuple[Verdict, float]] = []
     interrupted = False
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as progress:
         task = progress.add_task("", total=len(todo))
         try:

@@ -36,6 +36,11 @@ class Scenario:
         """
         draw = random.Random(f"{seed} {self.name}")
         return [
-            Plan(queue=queue, seed=draw.randrange(1 << 32), name=f"{self.name}: {case.name}", **settings | case.fields)
+            Plan(
+                queue=queue,
+                seed=draw.randrange(1 << 32),
+                name=f"{self.name}: {case.name}",
+                **settings | case.fields,
+            )
             for case in self.cases(draw)
         ]

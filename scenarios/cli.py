@@ -66,8 +66,16 @@ _no_color = click.option("--no-color", is_flag=True, help="Plain text. So does t
 
 @main.command(epilog="Example: monkeywrench run killed-consumer --queue multiprocessing.Queue")
 @click.argument("scenario", nargs=-1)
-@click.option("--queue", metavar="QUEUE", help="The queue to break: a name out of 'list', module:object or file.py:object.")
-@click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Draws everything that is drawn. Default: a new one, printed.")
+@click.option(
+    "--queue",
+    metavar="QUEUE",
+    help="The queue to break: a name out of 'list', module:object or file.py:object.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**63 - 1),
+    help="Draws everything that is drawn. Default: a new one, printed.",
+)
 @click.option(
     "--patience",
     type=click.FloatRange(0.1, 86_400),
@@ -142,7 +150,9 @@ def queue() -> None:
     """Send and receive over a named-pipe queue from the shell, and look at one."""
 
 
-_timeout = click.option("--timeout", type=click.FloatRange(0), metavar="SECONDS", help="Give up then, with exit status 1.")
+_timeout = click.option(
+    "--timeout", type=click.FloatRange(0), metavar="SECONDS", help="Give up then, with exit status 1."
+)
 _path = click.argument("path", type=click.Path(path_type=Path))
 
 
@@ -176,7 +186,7 @@ def get(path: Path, count: int, timeout: float | None) -> None:
 @queue.command()
 @_path
 def inspect(path: Path) -> None:
-    """Show who holds the FIFO at PATH, how much is unread, and whether it is stale. Never opens one that nobody reads."""
+    """Show who holds the FIFO at PATH, how much is unread, and whether it is stale; disturb nobody."""
     from monkeywrench.scenarios._queue import inspect_fifo
 
     sys.exit(inspect_fifo(path))

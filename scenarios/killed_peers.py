@@ -34,8 +34,12 @@ def _consumer(draw: random.Random) -> Iterator[Case]:
 
 
 KILLED_PRODUCER = Scenario(
-    "killed-producer", "A producer gets SIGKILL between two puts, and on either side of a write inside put.", _producer
+    "killed-producer",
+    "A producer gets SIGKILL between two puts, and on either side of a write inside put.",
+    _producer,
 )
 KILLED_CONSUMER = Scenario(
-    "killed-consumer", "A consumer gets SIGKILL between two gets, and on either side of a read inside get.", _consumer
+    "killed-consumer",
+    "A consumer gets SIGKILL between two gets, and on either side of a read inside get.",
+    _consumer,
 )

@@ -21,5 +21,7 @@ def _torn_write(draw: random.Random) -> Iterator[Case]:
 
 
 TORN_WRITE = Scenario(
-    "torn-write", "A producer gets SIGKILL in the middle of a write: its first few bytes are through, the rest never.", _torn_write
+    "torn-write",
+    "A producer gets SIGKILL in the middle of a write: its first few bytes are through, the rest never.",
+    _torn_write,
 )

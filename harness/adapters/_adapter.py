@@ -12,9 +12,10 @@ from ..guarantees import Guarantees
 class Adapter(ABC):
     """One kind of queue. Subclass it, fill in four methods, and every trial runs against your queue.
 
-    The trial root makes an adapter's queue, then forks the peers, so that a queue which can only be inherited is tested like
-    any other. Every peer then opens the queue for itself. The object that ``open`` returns is handed back to ``put``,
-    ``get`` and ``close``. These call the queue as its users do: without a time-out, and without catching anything.
+    The trial root makes an adapter's queue, then forks the peers, so that a queue which can only be inherited is
+    tested like any other. Every peer then opens the queue for itself. The object that ``open`` returns is handed back
+    to ``put``, ``get`` and ``close``. These call the queue as its users do: without a time-out, and without catching
+    anything.
     """
 
     guarantees: ClassVar[Guarantees] = Guarantees()

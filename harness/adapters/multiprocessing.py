@@ -13,7 +13,8 @@ from ._adapter import Adapter
 class QueueAdapter(Adapter):
     """``multiprocessing.Queue``, inherited by the peers.
 
-    Its documentation warns that killing a process which uses it may corrupt it, and a thread of the producer's own hands
+    Its documentation warns that killing a process which uses it may corrupt it, and a thread of the producer's own
+    hands
     the messages on: a killed producer takes any number of them with it.
     """
 

@@ -9,8 +9,8 @@ from ._finding import Checked, Finding
 def lost(ledger: Ledger) -> Checked:
     """Find messages whose put returned and which nobody received, beyond what the guarantees excuse.
 
-    Only the heal takes out what is left in a queue. Where it did not take place, because a peer is stuck, say, what was not
-    received may be there still.
+    Only the heal takes out what is left in a queue. Where it did not take place, because a peer is stuck, say, what
+    was not received may be there still.
     """
     if not ledger.healed:
         return
@@ -34,9 +34,7 @@ def unexpected(ledger: Ledger) -> Checked:
     """Find what was received and never put: no message at all, one that nobody put, or one whose put failed."""
     for event in ledger.unknown:
         what = event.value.get("unknown")
-        yield Finding(
-            "unexpected", f"{event.process} got {what}, which nobody put", (event.process,), (event.index,)
-        )
+        yield Finding("unexpected", f"{event.process} got {what}, which nobody put", (event.process,), (event.index,))
     for message, gets in ledger.received.items():
         put = ledger.puts.get(message)
         if put not in ("ok", "invoke"):

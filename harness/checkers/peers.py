@@ -11,7 +11,9 @@ def stuck(ledger: Ledger) -> Checked:
     """Find peers that should go on and do not: who waits for what, and who was killed before."""
     killed = tuple(strike.planned.peer for strike in ledger.strikes if strike.planned.final)
     after = f" since {' and '.join(killed)} {'was' if len(killed) == 1 else 'were'} killed" if killed else ""
-    for event in ledger.stuck:
+    # Those on the side of the killed first: they wait for what it held, the others for them.
+    sides = {_side(peer) for peer in killed}
+    for event in sorted(ledger.stuck, key=lambda event: _side(event.process) not in sides):
         stack = [frame(place) for place in reversed(event.value.get("stack") or [])]
         waits = f"waits inside its {ledger.doing(event.process)}" if stack else "gives no sign of life"
         yield Finding(
@@ -39,6 +41,10 @@ def leaked(ledger: Ledger) -> Checked:
     for event in ledger.leaks:
         what = f"{event.value['kind']} {event.value['what']}"
         yield Finding("leaked", f"{event.process} left behind: {what}", (event.process,), (event.index,))
+
+
+def _side(peer: str) -> str:
+    return peer.rpartition("-")[0].rpartition("-")[2]
 
 
 def _orderly(event: Event) -> bool:

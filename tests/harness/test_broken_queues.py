@@ -6,7 +6,6 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-
 from monkeywrench.harness import Trial
 
 
@@ -40,7 +39,11 @@ def test_broken_queue_is_caught_by_its_finding(queue):
 def test_right_queue_is_not_accused(peers, large_every):
     producers, consumers = peers
     trial = Trial(
-        broken_queues.RightQueue(), producers=producers, consumers=consumers, messages=50, large_every=large_every
+        broken_queues.RightQueue(),
+        producers=producers,
+        consumers=consumers,
+        messages=50,
+        large_every=large_every,
     )
     verdict = trial.run()
     assert verdict.valid, verdict

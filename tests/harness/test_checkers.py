@@ -3,7 +3,6 @@
 import dataclasses
 
 import pytest
-
 from monkeywrench.harness import Event, Guarantees, History, Plan, judge, messages
 from monkeywrench.harness.faults import Kill
 from monkeywrench.harness.plan import HEAL_CONSUMER, HEAL_PRODUCER

@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 
 import pytest
-
 from monkeywrench.harness import HarnessError, Trial, _client, read
 
 GRACE_S = 60
@@ -67,7 +66,12 @@ def victim(tmp_path):
         process = subprocess.Popen(
             [sys.executable, *args],
             cwd=tmp_path / "suite",
-            env={**os.environ, name: value, "TMPDIR": str(tmp_path / "temporary"), "PYTHONDONTWRITEBYTECODE": "1"},
+            env={
+                **os.environ,
+                name: value,
+                "TMPDIR": str(tmp_path / "temporary"),
+                "PYTHONDONTWRITEBYTECODE": "1",
+            },
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

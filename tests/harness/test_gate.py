@@ -7,7 +7,6 @@ import sys
 import textwrap
 
 import pytest
-
 from monkeywrench.harness.history import Event
 
 PRELUDE = """

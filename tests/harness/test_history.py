@@ -5,7 +5,6 @@ import os
 import signal
 
 import pytest
-
 from monkeywrench.harness import Guarantees, History, HistoryError, Plan, Trial, judge
 from monkeywrench.harness import _eventlog as log
 

@@ -3,7 +3,6 @@
 import re
 
 import pytest
-
 from monkeywrench.harness import HarnessError, Plan, PlanError, Trial, messages, read, run, runner, write
 from monkeywrench.harness.adapters.pipes import SimplePipeQueueAdapter
 from monkeywrench.harness.plan import HEAL_CONSUMER, HEAL_PRODUCER
@@ -67,7 +66,10 @@ def test_all_killed_is_healed():
         trial.kill(f"producer-{index}", at=write(5)).kill(f"consumer-{index}", at=read(1))
     verdict = trial.run()
     assert verdict.valid, verdict
-    assert {event.process for event in verdict.history.events if event.f == "start"} >= {HEAL_PRODUCER, HEAL_CONSUMER}
+    assert {event.process for event in verdict.history.events if event.f == "start"} >= {
+        HEAL_PRODUCER,
+        HEAL_CONSUMER,
+    }
 
 
 def test_standard_queue_is_wedged_by_a_killed_consumer():

@@ -2,7 +2,6 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
-
 from monkeywrench.harness.guarantees import KEPT_TYPES
 from monkeywrench.harness.workload import Workload, same
 from monkeywrench.pipes import SimplePipeQueue
@@ -10,10 +9,12 @@ from monkeywrench.pipes import SimplePipeQueue
 seeds = st.integers(0, 2**63 - 1)
 values = st.recursive(
     st.none() | st.booleans() | st.integers(-2, 2) | st.floats() | st.text(max_size=2) | st.binary(max_size=2),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.tuples(inner, inner)
-    | st.dictionaries(st.integers(0, 3) | st.booleans() | st.text(max_size=1), inner, max_size=3)
-    | st.sets(st.integers(0, 3) | st.booleans() | st.floats(0, 2), max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.tuples(inner, inner)
+        | st.dictionaries(st.integers(0, 3) | st.booleans() | st.text(max_size=1), inner, max_size=3)
+        | st.sets(st.integers(0, 3) | st.booleans() | st.floats(0, 2), max_size=3)
+    ),
     max_leaves=6,
 )
 

@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from monkeywrench.harness import History, Plan
 from monkeywrench.pipes import SimplePipeQueue
 
@@ -62,7 +61,7 @@ def test_same_seed_makes_the_same_plans(wrench, tmp_path):
 
 
 def test_killed_consumer_wedges_the_standard_queue_and_the_replay_line_shows_it_again(wrench):
-    done = wrench("run", "killed-consumer", "--queue", STANDARD, "--patience", 1.5)
+    done = wrench("run", "killed-consumer", "--queue", STANDARD, "--patience", 1)
     assert done.returncode == 1, done.stdout
     # How far the other consumer got before, nobody knows.
     told = [
@@ -74,14 +73,14 @@ def test_killed_consumer_wedges_the_standard_queue_and_the_replay_line_shows_it_
     for words in told:
         assert re.search(words, done.stdout), done.stdout
     replay = re.search(r"replay: monkeywrench (.*)", done.stdout)[1].split()
-    again = wrench(*replay, "--patience", 1.5)
+    again = wrench(*replay, "--patience", 1)
     assert again.returncode == 1
     for words in told:
         assert re.search(words, again.stdout), again.stdout
 
 
 def test_report_is_replayed_and_checked(wrench, tmp_path):
-    done = wrench("run", "killed-consumer", "--queue", STANDARD, "--patience", 1.5, "--report", "report")
+    done = wrench("run", "killed-consumer", "--queue", STANDARD, "--patience", 1, "--report", "report")
     assert done.returncode == 1
     directory = tmp_path / "report" / "killed-consumer-the-only-one-before-a-read"
     assert f"replay: monkeywrench replay {directory.relative_to(tmp_path)}/plan.json" in done.stdout
@@ -116,7 +115,10 @@ def test_unknown_has_an_exit_status_of_its_own(wrench, tmp_path):
     ("args", "message"),
     [
         (["rnu"], "No command is called 'rnu'. Did you mean 'run'? There are: "),
-        (["run", "kiled-producer"], "No scenario is called 'kiled-producer'. Did you mean 'killed-producer'?"),
+        (
+            ["run", "kiled-producer"],
+            "No scenario is called 'kiled-producer'. Did you mean 'killed-producer'?",
+        ),
         (["run", "--queue", "multiprocessing.Qeue"], "did you mean 'multiprocessing.Queue'?"),
         (["run", "--seed", "-1"], "-1 is not in the range"),
         (["replay", "missing.json"], "'missing.json' does not exist"),
