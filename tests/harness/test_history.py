@@ -1,8 +1,9 @@
 """Histories: the same through a file, refused with the line's number, and written so that SIGKILL costs nothing."""
 
 import json
-import os
 import signal
+import subprocess
+import sys
 
 import pytest
 from monkeywrench.harness import Guarantees, History, HistoryError, Plan, Trial, judge
@@ -72,13 +73,16 @@ def test_guarantees_that_are_none_are_refused(history):
 
 def test_what_a_killed_process_wrote_is_there(tmp_path):
     path = str(tmp_path / "p.events")
-    recorder = log.Recorder(path, 1 << 16)
-    pid = os.fork()
-    if pid == 0:
-        for number in range(1000):
-            recorder.append(log.ENQUEUE_INVOKE, 1, number, b"text")
-        os.kill(os.getpid(), signal.SIGKILL)
-    os.waitpid(pid, 0)
+    writer = (
+        "import os, signal, sys\n"
+        "from monkeywrench.harness import _eventlog as log\n"
+        "recorder = log.Recorder(sys.argv[1], 1 << 16)\n"
+        "for number in range(1000):\n"
+        "    recorder.append(log.ENQUEUE_INVOKE, 1, number, b'text')\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", writer, path], timeout=60)
+    assert done.returncode == -signal.SIGKILL
     records = list(log.read_records(path))
     assert [(record.code, record.producer, record.number, record.text) for record in records] == [
         (log.ENQUEUE_INVOKE, 1, number, "text") for number in range(1000)
