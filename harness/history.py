@@ -85,7 +85,8 @@ class History:
     @classmethod
     def load(cls, path: Path) -> History:
         """Return the history in a file. Raises HistoryError, with the line's number, for what is none."""
-        with open(path, encoding="utf-8") as file:
+        # What is no text is no JSON either, and is refused as that, with its line.
+        with open(path, encoding="utf-8", errors="replace") as file:
             return cls.parse(file, source=str(path))
 
     @classmethod
@@ -99,7 +100,7 @@ class History:
                 if header is None:
                     header = _header(fields)
                 else:
-                    events.append(_event(fields))
+                    events.append(_event(fields, header[0]))
             except (HistoryError, PlanError, ValueError) as error:
                 raise HistoryError(f"{source}, line {number}: {error}") from None
         if header is None:
@@ -147,7 +148,7 @@ def _header(fields: Any) -> tuple[Plan, Guarantees]:
     return Plan.from_json(fields.get("plan")), Guarantees.from_json(fields.get("guarantees", {}))
 
 
-def _event(fields: Any) -> Event:
+def _event(fields: Any, plan: Plan) -> Event:
     if not isinstance(fields, dict):
         raise HistoryError(f"an object is expected, not {fields!r}")
     for name, kind in (("index", int), ("time_ns", int), ("process", str), ("type", str), ("f", str)):
@@ -155,4 +156,22 @@ def _event(fields: Any) -> Event:
             raise HistoryError(f"{name}={fields.get(name)!r}: an event has one, of type {kind.__name__}")
     if unknown := sorted(fields.keys() - set(Event._fields)):
         raise HistoryError(f"unknown in an event: {', '.join(unknown)}")
-    return Event(**fields)
+    event = Event(**fields)
+    _check_value(event, plan)
+    return event
+
+
+def _check_value(event: Event, plan: Plan) -> None:
+    """Raise HistoryError unless the event's value is of the shape that its ``f`` has."""
+    value = event.value
+    if event.f == "enqueue" or (event.f == "dequeue" and event.type == "ok" and not isinstance(value, dict)):
+        if not (isinstance(value, list) and len(value) == 2 and all(type(each) is int for each in value)):
+            raise HistoryError(f"value={value!r}: [producer, number] is expected of {event.type} {event.f}")
+    needs = {"strike": ("fault",), "missed": ("fault", "why"), "stuck": ("seconds",), "leak": ("kind", "what")}
+    for name in needs.get(event.f, ()):
+        if not isinstance(value, dict) or name not in value:
+            raise HistoryError(f"value={value!r}: an object with {name!r} is expected of {event.f}")
+    if event.f in ("strike", "missed") and value["fault"] not in range(len(plan.faults)):
+        raise HistoryError(f"fault {value['fault']!r}: the plan has {len(plan.faults)}")
+    if event.f in ("exit", "deadline") and not isinstance(value, dict):
+        raise HistoryError(f"value={value!r}: an object is expected of {event.f}")

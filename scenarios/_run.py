@@ -13,6 +13,7 @@ from monkeywrench.harness import runner
 from monkeywrench.harness.plan import Plan
 from monkeywrench.harness.trial import draw_seed
 from monkeywrench.harness.verdict import INVALID, UNKNOWN, VALID, Verdict
+import click
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import (
@@ -47,6 +48,11 @@ def run_scenarios(
 
     Ctrl-C ends the trial that runs; what was done until then is still told.
     """
+    if report is not None:
+        try:
+            report.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise click.UsageError(f"--report {report}: {error.strerror}") from None
     console = _console(no_color)
     seed = draw_seed() if seed is None else seed
     if not quiet:

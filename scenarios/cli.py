@@ -74,6 +74,7 @@ _no_color = click.option("--no-color", is_flag=True, help="Plain text. So does t
 @click.option(
     "--seed",
     type=click.IntRange(0, 2**63 - 1),
+    metavar="N",
     help="Draws everything that is drawn. Default: a new one, printed.",
 )
 @click.option(
@@ -114,13 +115,13 @@ def list_() -> None:
     from monkeywrench.harness.adapters import ADAPTERS, DEFAULT
     from monkeywrench.scenarios import SCENARIOS
 
-    click.echo("Scenarios:")
-    for scenario in SCENARIOS.values():
-        click.echo(f"  {scenario.name:<18} {scenario.sentence}")
-    click.echo("\nQueues:")
-    for name in ADAPTERS:
-        click.echo(f"  {name}{'  (the default)' if name == DEFAULT else ''}")
-    click.echo("  module:object or file.py:object, an adapter of your own")
+    formatter = click.HelpFormatter()
+    with formatter.section("Scenarios"):
+        formatter.write_dl([(scenario.name, scenario.sentence) for scenario in SCENARIOS.values()])
+    with formatter.section("Queues"):
+        own = ("module:object", "an adapter of your own; or file.py:object")
+        formatter.write_dl([*((name, "the default" if name == DEFAULT else "") for name in ADAPTERS), own])
+    click.echo(formatter.getvalue(), nl=False)
 
 
 @main.command()
@@ -131,7 +132,9 @@ def replay(plan: Path, no_color: bool) -> None:
     from monkeywrench.harness.plan import Plan
     from monkeywrench.scenarios._run import replay_plan
 
-    sys.exit(replay_plan(Plan.loads(plan.read_text(encoding="utf-8"), source=str(plan)), no_color=no_color))
+    sys.exit(
+        replay_plan(Plan.loads(plan.read_text(encoding="utf-8", errors="replace"), source=str(plan)), no_color=no_color)
+    )
 
 
 @main.command()
@@ -156,7 +159,7 @@ _timeout = click.option(
 _path = click.argument("path", type=click.Path(path_type=Path))
 
 
-@queue.command(epilog="Example: monkeywrench queue put jobs.fifo --json '[1, null]'")
+@queue.command(short_help="Put a message.", epilog="Example: monkeywrench queue put jobs.fifo --json '[1, null]'")
 @_path
 @click.argument("message")
 @click.option("--json", "as_json", is_flag=True, help="MESSAGE is JSON: put what it means, not its text.")
@@ -172,7 +175,7 @@ def put(path: Path, message: str, as_json: bool, timeout: float | None) -> None:
     sys.exit(put_message(path, message, as_json=as_json, timeout=timeout))
 
 
-@queue.command()
+@queue.command(short_help="Get messages, and print them.")
 @_path
 @click.option("--count", type=click.IntRange(1), default=1, show_default=True, help="How many messages to get.")
 @_timeout
@@ -183,7 +186,7 @@ def get(path: Path, count: int, timeout: float | None) -> None:
     sys.exit(get_messages(path, count=count, timeout=timeout))
 
 
-@queue.command()
+@queue.command(short_help="Show who holds it, and what is unread.")
 @_path
 def inspect(path: Path) -> None:
     """Show who holds the FIFO at PATH, how much is unread, and whether it is stale; disturb nobody."""

@@ -47,6 +47,20 @@ def _lines(history):
             '{"index": 1, "time_ns": 1, "process": "p", "type": "ok", "f": "enqueue", "valu": 1}',
             "line 4: unknown in an event: valu",
         ),
+        (
+            4,
+            '{"index": 1, "time_ns": 1, "process": "p", "type": "ok", "f": "enqueue", "value": 1}',
+            "[producer, number]",
+        ),
+        (4, '{"index": 1, "time_ns": 1, "process": "p", "type": "ok", "f": "dequeue"}', "[producer, number]"),
+        (4, '{"index": 1, "time_ns": 1, "process": "p", "type": "info", "f": "leak"}', "an object with 'kind'"),
+        (4, '{"index": 1, "time_ns": 1, "process": "p", "type": "info", "f": "exit"}', "an object is expected"),
+        (
+            4,
+            '{"index": 1, "time_ns": 1, "process": "p", "type": "info", "f": "strike", "value": {"fault": 0}}',
+            "fault 0: the plan has 0",
+        ),
+        (4, "\ufffd", "line 4: "),
     ],
 )
 def test_text_that_is_no_history_is_refused_with_its_line(history, line, text, message):

@@ -122,6 +122,7 @@ def test_unknown_has_an_exit_status_of_its_own(wrench, tmp_path):
         (["run", "--queue", "multiprocessing.Qeue"], "did you mean 'multiprocessing.Queue'?"),
         (["run", "--seed", "-1"], "-1 is not in the range"),
         (["replay", "missing.json"], "'missing.json' does not exist"),
+        (["run", "--report", "/proc/no/such"], "--report /proc/no/such: "),
         (["queue", "pt"], "Did you mean 'put'?"),
         (["queue", "put", "x.fifo", "{", "--json"], "MESSAGE is not JSON"),
     ],
