@@ -164,9 +164,9 @@ def _event(fields: Any, plan: Plan) -> Event:
 def _check_value(event: Event, plan: Plan) -> None:
     """Raise HistoryError unless the event's value is of the shape that its ``f`` has."""
     value = event.value
-    if event.f == "enqueue" or (event.f == "dequeue" and event.type == "ok" and not isinstance(value, dict)):
-        if not (isinstance(value, list) and len(value) == 2 and all(type(each) is int for each in value)):
-            raise HistoryError(f"value={value!r}: [producer, number] is expected of {event.type} {event.f}")
+    names_message = event.f == "enqueue" or (event.f == "dequeue" and event.type == "ok" and type(value) is not dict)
+    if names_message and not (type(value) is list and [type(each) for each in value] == [int, int]):
+        raise HistoryError(f"value={value!r}: [producer, number] is expected of {event.type} {event.f}")
     needs = {"strike": ("fault",), "missed": ("fault", "why"), "stuck": ("seconds",), "leak": ("kind", "what")}
     for name in needs.get(event.f, ()):
         if not isinstance(value, dict) or name not in value:

@@ -9,11 +9,11 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+import click
 from monkeywrench.harness import runner
 from monkeywrench.harness.plan import Plan
 from monkeywrench.harness.trial import draw_seed
 from monkeywrench.harness.verdict import INVALID, UNKNOWN, VALID, Verdict
-import click
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import (
