@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .plan import Plan
     from .runner import run
     from .trial import Trial
-    from .triggers import messages, read, write
+    from .triggers import elapsed, messages, read, write
     from .verdict import Verdict, judge
 
 _HOMES = {
@@ -33,6 +33,7 @@ _HOMES = {
     "PlanError": "_errors",
     "Trial": "trial",
     "Verdict": "verdict",
+    "elapsed": "triggers",
     "judge": "verdict",
     "messages": "triggers",
     "read": "triggers",
@@ -64,6 +65,7 @@ __all__ = [
     "PlanError",
     "Trial",
     "Verdict",
+    "elapsed",
     "judge",
     "messages",
     "read",

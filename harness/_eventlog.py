@@ -1,7 +1,8 @@
 """A peer's events, in shared memory backed by a file: what it did survives its SIGKILL, and its reader's.
 
 An event is appended first and counted afterwards, so that a kill in between costs that event and no other.
-The first eight bytes count the bytes that are whole; ``RECORD`` and its text follow, again and again.
+The first eight bytes count the bytes that are whole, the next eight say which system call the peer is in;
+``RECORD`` and its text follow, again and again.
 """
 
 from __future__ import annotations
@@ -17,6 +18,10 @@ from typing import Any, NamedTuple
 from ._errors import HistoryError
 
 _WHOLE = struct.Struct("<Q")
+_CALL = struct.Struct(
+    "<IHBx"
+)  # which call of the operation the peer is in or was in last, of what function, done or not
+_HEAD = _WHOLE.size + _CALL.size
 RECORD = struct.Struct("<QBxHII")  # time in ns, code, producer, number, length of the text that follows
 
 # What a record's code stands for: the type and the function of an operation, as Jepsen has them.
@@ -53,7 +58,7 @@ class Recorder:
             self._map = mmap.mmap(descriptor, capacity)
         finally:
             os.close(descriptor)
-        self._end = _WHOLE.size
+        self._end = _HEAD
         self._capacity = capacity
         _WHOLE.pack_into(self._map, 0, self._end)
 
@@ -73,6 +78,19 @@ class Recorder:
         """Record something that is no operation, as JSON."""
         self.append(NOTE, text=json.dumps(value).encode())
 
+    def leave_call(self, count: int, number: int, *, done: bool) -> None:
+        """Leave word of the system call that the peer is in, or has just done."""
+        _CALL.pack_into(self._map, _WHOLE.size, count, number, done)
+
+    def clear_call(self) -> None:
+        """Leave word that the operation has made no call yet."""
+        self.leave_call(0, 0, done=False)
+
+    def last_call(self) -> tuple[int, int, bool]:
+        """Return the last word left: the count (0: none yet), the function's number, and whether it is done."""
+        count, number, done = _CALL.unpack_from(self._map, _WHOLE.size)
+        return count, number, bool(done)
+
     def whole(self) -> int:
         """Return how many bytes of events there are: it grows whenever the peer does something."""
         (end,) = _WHOLE.unpack_from(self._map, 0)
@@ -82,8 +100,8 @@ class Recorder:
 def read_records(path: str) -> Iterator[Record]:
     """Yield the events in a file that a Recorder wrote, up to the last whole one."""
     with open(path, "rb") as file:
-        head = file.read(_WHOLE.size)
-        data = file.read(_WHOLE.unpack(head)[0] - _WHOLE.size) if len(head) == _WHOLE.size else b""
+        head = file.read(_HEAD)
+        data = file.read(_WHOLE.unpack_from(head)[0] - _HEAD) if len(head) == _HEAD else b""
     at = 0
     while at < len(data):
         time_ns, code, producer, number, length = RECORD.unpack_from(data, at)

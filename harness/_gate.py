@@ -16,12 +16,13 @@ from typing import Any, NamedTuple, Protocol
 
 
 class Passage(NamedTuple):
-    """One gated function: its kind, and which of its arguments is the data (or, for reads, the size)."""
+    """One gated function: its kind, which of its arguments is the data (of reads, the size), its place in the list."""
 
     kind: str
     name: str
     real: Callable[..., Any]
     data: int | None
+    number: int
 
 
 class Warden(Protocol):
@@ -79,13 +80,18 @@ def install() -> None:
         for name in names:
             function = getattr(owner, name, None)
             if function is not None:
-                passage = Passage(kind, name, function, data)
+                passage = Passage(kind, name, function, data, len(_passages))
                 _passages.append((owner, passage))
                 swapped[function] = _gated(passage)
                 setattr(owner, name, swapped[function])
     # The standard library looks its functions up here to learn what they can do (shutil.rmtree, say).
     for known in (os.supports_dir_fd, os.supports_effective_ids, os.supports_fd, os.supports_follow_symlinks):
         known.update(swapped[function] for function in tuple(known) if function in swapped)
+
+
+def name_of(number: int) -> str:
+    """Return the name of the gated function with this number."""
+    return _passages[number][1].name
 
 
 def _gated(passage: Passage) -> Callable[..., Any]:

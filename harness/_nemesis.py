@@ -30,9 +30,12 @@ class Nemesis:
 
     faults: each with its index in the plan.
     recorder: where strikes are recorded, before they strike.
+    watched: where to leave word of each call, for a fault that goes by the clock and comes from outside.
     """
 
-    def __init__(self, peer: str, faults: Sequence[tuple[int, Fault]], recorder: Recorder) -> None:
+    def __init__(
+        self, peer: str, faults: Sequence[tuple[int, Fault]], recorder: Recorder, watched: Recorder | None = None
+    ) -> None:
         self._peer = peer
         self._recorder = recorder
         self._lock = threading.Lock()
@@ -43,10 +46,15 @@ class Nemesis:
         self._kinds = {kind for kind, _ in self._by_call}
         self._passed: Counter[str] = Counter()
         self._inside: str | None = None
+        self._watched = watched
+        self._calls = 0
 
     def begins(self, operation: str) -> None:
         """Take note that the peer begins an operation, such as ``put 3``."""
         self._inside = operation
+        self._calls = 0
+        if self._watched is not None:
+            self._watched.clear_call()
 
     def ended(self, number: int) -> None:
         """Strike if a fault is planned after the peer's message *number*, counted from 1, which is through."""
@@ -57,6 +65,16 @@ class Nemesis:
 
     def __call__(self, passage: _gate.Passage, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Make a call of the peer's, or a part of it, and strike where it is planned. The gate's warden."""
+        if self._watched is None:
+            return self._pass(passage, args, kwargs)
+        self._calls += 1
+        self._watched.leave_call(self._calls, passage.number, done=False)
+        try:
+            return self._pass(passage, args, kwargs)
+        finally:
+            self._watched.leave_call(self._calls, passage.number, done=True)
+
+    def _pass(self, passage: _gate.Passage, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         kind = passage.kind
         if kind not in self._kinds:
             return passage.real(*args, **kwargs)
@@ -129,7 +147,7 @@ class Nemesis:
             posix=posix,
             stack=own_frames(sys._getframe()),
         )
-        fault.strike()
+        fault.strike(os.getpid())
 
 
 def own_frames(frame: FrameType | None) -> list[dict[str, Any]]:

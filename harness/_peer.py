@@ -20,6 +20,7 @@ from ._nemesis import Nemesis
 from .adapters import Adapter
 from .faults import Fault
 from .history import LOG_SUFFIX, NEMESIS_SUFFIX
+from .triggers import Elapsed
 from .workload import Workload
 
 PRODUCER, CONSUMER = "producer", "consumer"
@@ -78,7 +79,8 @@ def run(stage: Stage, part: Part, recorder: log.Recorder, root: int) -> int:
     stacks = open(stage.directory / f"{part.name}{STACK_SUFFIX}", "w")
     faulthandler.register(STACK_SIGNAL, file=stacks, all_threads=True)
     notes = log.Recorder(str(stage.directory / f"{part.name}{NEMESIS_SUFFIX}"), _NOTES_CAPACITY)
-    nemesis = Nemesis(part.name, part.faults, notes)
+    by_clock = any(isinstance(fault.at, Elapsed) for _, fault in part.faults)
+    nemesis = Nemesis(part.name, part.faults, notes, watched=recorder if by_clock else None)
     notes.note(f="start", pid=os.getpid(), role=part.role)
     try:
         _play(stage, part, recorder, nemesis, notes)

@@ -28,12 +28,13 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from . import _eventlog as log
-from . import _nemesis, _peer, _system
+from . import _gate, _nemesis, _peer, _system
 from ._latch import Latch
 from ._wakeup import Wakeup
 from .adapters import Adapter, load
-from .history import NEMESIS_SUFFIX
-from .plan import HEAL_CONSUMER, HEAL_PRODUCER, MOST_PEERS, Plan
+from .history import LOG_SUFFIX, NEMESIS_SUFFIX, producer_indices
+from .plan import HEAL_CONSUMER, HEAL_PRODUCER, MOST_PEERS, Plan, replacement_of
+from .triggers import Elapsed
 from .workload import Workload
 
 PLAN_FILE, ADAPTER_FILE, OUTPUT_FILE = "plan.json", "adapter.pickle", "root.output"
@@ -103,9 +104,10 @@ class _Trial:
         self._plan = Plan.loads((directory / PLAN_FILE).read_text(), source=str(directory / PLAN_FILE))
         self._notes = log.Recorder(str(directory / f"root{NEMESIS_SUFFIX}"), _SLACK)
         self._alive: dict[int, _peer.Part] = {}
-        self._recorders: list[log.Recorder] = []
-        self._started: list[str] = []
+        self._recorders: dict[str, log.Recorder] = {}
+        self._due: list[tuple[float, int, str]] = []
         self._is_ready: set[int] = set()
+        self._scheduled: set[int] = set()
         self._harness_kills = False
 
     def run(self) -> None:
@@ -125,27 +127,25 @@ class _Trial:
         for descriptor in (self._ready, self._control.fileno(), self._wakeup.fileno()):
             self._poll.register(descriptor, select.POLLIN)
         for name in self._plan.peers:
-            self._start(name)
+            self._start(name, self._plan.messages)
         self._conduct()
         self._kill_alive()
         adapter.destroy()
         self._leaks(queue)
         shutil.rmtree(queue, ignore_errors=True)
 
-    def _start(self, name: str) -> None:
+    def _start(self, name: str, messages: int) -> None:
         plan = self._plan
-        producers = (*plan.producer_names, HEAL_PRODUCER)
+        producers = producer_indices(plan)
         is_producer = name in producers
-        # The heal's producer puts one message for each consumer.
-        messages = self._count(_peer.CONSUMER) if name == HEAL_PRODUCER else plan.messages
         part = _peer.Part(
             name=name,
             role=_peer.PRODUCER if is_producer else _peer.CONSUMER,
-            index=producers.index(name) if is_producer else 0,
+            index=producers.get(name, 0),
             messages=messages,
-            last=plan.producers,
+            last=producers[HEAL_PRODUCER],
             begin=self._heal_begin if name == HEAL_CONSUMER else self._begin,
-            token=len(self._started),
+            token=len(self._recorders),
             capacity=_SLACK + log.RECORD.size * (2 * messages if is_producer else 4 * plan.messages * plan.producers),
             faults=tuple((index, fault) for index, fault in enumerate(plan.faults) if fault.peer == name),
         )
@@ -164,8 +164,7 @@ class _Trial:
             finally:
                 os._exit(status)
         self._alive[pid] = part
-        self._recorders.append(recorder)
-        self._started.append(name)
+        self._recorders[name] = recorder
 
     def _conduct(self) -> None:
         """See the trial through: to its end, to where nobody moves, or to its deadline."""
@@ -176,8 +175,13 @@ class _Trial:
             if not self._alive:
                 return
             self._events()
+            self._strike_due()
             self._reap()
-            now = (len(self._alive), len(self._is_ready), sum(recorder.whole() for recorder in self._recorders))
+            now = (
+                len(self._alive),
+                len(self._is_ready),
+                sum(recorder.whole() for recorder in self._recorders.values()),
+            )
             if now != seen:
                 seen = now
                 watch.moved()
@@ -193,14 +197,15 @@ class _Trial:
         if any(part.token not in self._is_ready for part in self._alive.values()):
             return
         self._begin.open()
-        workload = self._plan.peers
+        self._schedule()
+        workload = self._plan.peers + self._plan.replacements
         producers, consumers = self._count(_peer.PRODUCER, workload), self._count(_peer.CONSUMER, workload)
-        if (not producers or not consumers) and HEAL_CONSUMER not in self._started:
+        if (not producers or not consumers) and HEAL_CONSUMER not in self._recorders:
             # It opens the queue before the last of the others closes it: some queues keep nothing that nobody holds.
-            self._start(HEAL_CONSUMER)
+            self._start(HEAL_CONSUMER, 0)
             return
-        if not producers and HEAL_PRODUCER not in self._started:
-            self._start(HEAL_PRODUCER)
+        if not producers and HEAL_PRODUCER not in self._recorders:
+            self._start(HEAL_PRODUCER, self._count(_peer.CONSUMER))
         if not consumers:
             self._heal_begin.open()
 
@@ -210,7 +215,8 @@ class _Trial:
 
     def _events(self) -> None:
         """Wait until something happens, or a tick has passed."""
-        for descriptor, _ in self._poll.poll(_TICK_S * 1000):
+        wait_s = min([_TICK_S, *(due - time.monotonic() for due, _, _ in self._due)])
+        for descriptor, _ in self._poll.poll(max(0, wait_s * 1000)):
             if descriptor == self._control.fileno():
                 raise Orphaned
             if descriptor == self._ready:
@@ -219,12 +225,47 @@ class _Trial:
                 self._is_ready |= {int.from_bytes(tokens[at : at + _peer.TOKEN_BYTES], "little") for at in starts}
         self._wakeup.clear()
 
+    def _schedule(self) -> None:
+        """Set the time for each fault that goes by the clock, of peers that begin."""
+        for index, fault in enumerate(self._plan.faults):
+            if isinstance(fault.at, Elapsed) and index not in self._scheduled and fault.peer in self._recorders:
+                self._scheduled.add(index)
+                self._due.append((time.monotonic() + fault.at.seconds, index, fault.peer))
+
+    def _strike_due(self) -> None:
+        """Apply the faults whose time has come, and take note of where that found their peers."""
+        for entry in [entry for entry in self._due if entry[0] <= time.monotonic()]:
+            self._due.remove(entry)
+            _, index, name = entry
+            pid = next((pid for pid, part in self._alive.items() if part.name == name), None)
+            if pid is None:
+                self._notes.note(f="missed", process=name, fault=index, why="the peer had ended by then")
+                continue
+            # Stopped first: what is noted of where it is, is where it dies.
+            os.kill(pid, signal.SIGSTOP)
+            os.waitid(os.P_PID, pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+            count, number, done = self._recorders[name].last_call()
+            call = {"call": {"n": count, "name": _gate.name_of(number), "done": done}} if count else {}
+            self._notes.note(f="strike", process=name, fault=index, **call)
+            self._plan.faults[index].strike(pid)
+
     def _reap(self) -> None:
         """Take note of the peers that have ended."""
         for pid, part in tuple(self._alive.items()):
             reaped, status = os.waitpid(pid, os.WNOHANG)
             if reaped:
                 self._ended(pid, part, status)
+                self._replace(part)
+
+    def _replace(self, part: _peer.Part) -> None:
+        """Start the peer that takes the place of one that was killed, if the plan has one."""
+        name = replacement_of(part.name)
+        if name in self._plan.replacements and name not in self._recorders:
+            begun = sum(
+                record.code == log.ENQUEUE_INVOKE
+                for record in log.read_records(str(self._directory / f"{part.name}{LOG_SUFFIX}"))
+            )
+            self._start(name, part.messages - begun)
 
     def _ended(self, pid: int, part: _peer.Part, status: int) -> None:
         del self._alive[pid]

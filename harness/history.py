@@ -63,13 +63,14 @@ class History:
 
     @property
     def producers(self) -> dict[str, int]:
-        """Every producer's name, the heal's included, and the index that its messages carry."""
-        return {name: index for index, name in enumerate((*self.plan.producer_names, HEAL_PRODUCER))}
+        """Every producer's name, the heal's and replacements included, and the index that its messages carry."""
+        return producer_indices(self.plan)
 
     @property
     def consumers(self) -> tuple[str, ...]:
-        """Every consumer's name, the heal's included."""
-        return (*self.plan.consumer_names, HEAL_CONSUMER)
+        """Every consumer's name, the heal's and replacements included."""
+        replacements = (name for name in self.plan.replacements if name.startswith("consumer"))
+        return (*self.plan.consumer_names, HEAL_CONSUMER, *replacements)
 
     def lines(self) -> Iterator[str]:
         """Yield the lines of the history's file."""
@@ -138,6 +139,12 @@ class History:
             guarantees,
             [Event(index, time - first, *rest) for index, (time, *rest) in enumerate(found)],
         )
+
+
+def producer_indices(plan: Plan) -> dict[str, int]:
+    """Return every producer's name, the heal's and replacements included, and the index that its messages carry."""
+    replacements = (name for name in plan.replacements if name.startswith("producer"))
+    return {name: index for index, name in enumerate((*plan.producer_names, HEAL_PRODUCER, *replacements))}
 
 
 def _header(fields: Any) -> tuple[Plan, Guarantees]:

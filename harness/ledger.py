@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -29,6 +30,7 @@ class Strike:
     fault: int
     planned: Fault
     event: Event
+    inside: str | None
 
     @property
     def beyond_posix(self) -> bool:
@@ -38,10 +40,12 @@ class Strike:
     @property
     def sentence(self) -> str:
         """What struck whom, and where."""
-        inside = self.event.value.get("inside")
-        stack = self.event.value.get("stack") or []
+        value = self.event.value
+        stack = value.get("stack") or []
         at = f" ({frame(stack[-1])})" if stack else ""
-        return f"{self.planned}" + (f", inside its {inside}" if inside else "") + at
+        call = value.get("call")
+        when = f", {'after' if call['done'] else 'in'} its call {call['n']}, {call['name']}" if call else ""
+        return f"{self.planned}" + (f", inside its {self.inside}" if self.inside else "") + when + at
 
 
 def frame(place: dict[str, Any]) -> str:
@@ -98,11 +102,15 @@ class Ledger:
                     self.exits[event.process] = event
                 case "strike":
                     index = event.value["fault"]
-                    self.strikes.append(Strike(index, history.plan.faults[index], event))
+                    self.strikes.append(Strike(index, history.plan.faults[index], event, event.value.get("inside")))
                 case "missed":
                     self._missed[event.value["fault"]] = event.value["why"]
                 case f if f in others:
                     others[f].append(event)
+        # Who is killed from outside does not say where it was; its own events do.
+        for at, strike in enumerate(self.strikes):
+            if "inside" not in strike.event.value:
+                self.strikes[at] = dataclasses.replace(strike, inside=self.operation(strike.planned.peer))
 
     def _got(self, event: Event, began: Event) -> None:
         if event.type != "ok":
@@ -125,13 +133,17 @@ class Ledger:
             for get in gets
         )
 
-    def doing(self, peer: str) -> str:
-        """Return which operation a peer was in when its events end, such as ``get 7``."""
+    def operation(self, peer: str) -> str | None:
+        """Return the put or get that a peer did not come back from, such as ``get 7``."""
         if peer in self.inside_get:
             return f"get {self._gets[peer]}"
         if peer in self.inside_put:
             return f"put {self.inside_put[peer].value[1] + 1}"
-        return "close" if peer in self._worked else "open"
+        return None
+
+    def doing(self, peer: str) -> str:
+        """Return what a peer that did not end was in when its events end: a put, a get, ``open`` or ``close``."""
+        return self.operation(peer) or ("close" if peer in self._worked else "open")
 
     def killed(self, peer: str) -> bool:
         """Whether the plan ended this peer."""

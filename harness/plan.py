@@ -72,9 +72,10 @@ class Plan:
             self._check(fault)
 
     def _check(self, fault: Fault) -> None:
-        if fault.peer not in self.peers:
-            raise PlanError(f"no peer {fault.peer!r} in this plan; its peers are {', '.join(self.peers)}")
-        total = self.messages if fault.peer in self.producer_names else self.messages * self.producers
+        known = self.peers + self.replacements
+        if fault.peer not in known:
+            raise PlanError(f"no peer {fault.peer!r} in this plan; its peers are {', '.join(known)}")
+        total = self.messages if fault.peer.startswith("producer") else self.messages * self.producers
         if fault.at.most_messages is not None and fault.at.most_messages > total:
             raise PlanError(f"{fault}: {fault.peer} sees at most {total} messages in this plan")
         if fault.final and any(
@@ -94,8 +95,13 @@ class Plan:
 
     @property
     def peers(self) -> tuple[str, ...]:
-        """The names of all peers that a fault may name."""
+        """The names of the peers that a trial starts with."""
         return self.producer_names + self.consumer_names
+
+    @property
+    def replacements(self) -> tuple[str, ...]:
+        """The names of the peers that take the places of killed ones: ``producer-0.1`` that of ``producer-0``."""
+        return tuple(replacement_of(fault.peer) for fault in self.faults if fault.replace)
 
     def to_json(self) -> dict[str, Any]:
         """Return the plan as JSON's types."""
@@ -135,3 +141,9 @@ class Plan:
             raise PlanError(f"{source}, line {error.lineno}: not JSON: {error.msg}") from None
         except PlanError as error:
             raise PlanError(f"{source}: {error}") from None
+
+
+def replacement_of(peer: str) -> str:
+    """Return the name of the peer that takes the place of *peer*."""
+    name, _, generation = peer.partition(".")
+    return f"{name}.{int(generation or 0) + 1}"

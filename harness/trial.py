@@ -61,9 +61,13 @@ class Trial:
             name=name,
         )
 
-    def kill(self, peer: str, *, at: Trigger) -> Trial:
-        """Have *peer* killed by SIGKILL at the place that the trigger names."""
-        self.plan = dataclasses.replace(self.plan, faults=(*self.plan.faults, Kill(peer, at)))
+    def kill(self, peer: str, *, at: Trigger, replace: bool = False) -> Trial:
+        """Have *peer* killed by SIGKILL at the place or time that the trigger names.
+
+        replace: whether a fresh peer then takes its place and does what it had left to do: ``producer-0.1`` that of
+            ``producer-0``, ``producer-0.2`` that of ``producer-0.1``.
+        """
+        self.plan = dataclasses.replace(self.plan, faults=(*self.plan.faults, Kill(peer, at, replace)))
         return self
 
     def run(self) -> Verdict:

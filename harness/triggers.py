@@ -1,6 +1,7 @@
-"""When a fault strikes: a place in the program of one peer, so that the same plan strikes at the same place again.
+"""When a fault strikes: at a place in the program of one peer, the same on every run; or at a time, wherever it is.
 
-A trigger is settings and nothing else. Who counts, and who strikes, is the peer's nemesis (``_nemesis.py``).
+A trigger is settings and nothing else. Who counts, and who strikes, is the peer's nemesis (``_nemesis.py``); of those
+that go by the clock, the trial root.
 """
 
 from __future__ import annotations
@@ -81,10 +82,32 @@ class Call:
         return f"before {self.kind} {self.n}"
 
 
-Trigger: TypeAlias = Messages | Call
+@dataclass(frozen=True, slots=True)
+class Elapsed:
+    """So many seconds after the peer began. Where in its program that is differs from run to run.
+
+    seconds: from 0.
+    """
+
+    seconds: float
+
+    def __post_init__(self) -> None:
+        if type(self.seconds) not in (int, float) or not 0 <= self.seconds <= 86_400:
+            raise PlanError(f"seconds={self.seconds!r}: seconds from 0 to 86400 are allowed")
+
+    @property
+    def most_messages(self) -> int | None:
+        """Nobody knows before the run how far a peer is by then."""
+        return None
+
+    def __str__(self) -> str:
+        return f"after {self.seconds * 1000:.1f} ms"
+
+
+Trigger: TypeAlias = Messages | Call | Elapsed
 
 # The one list of triggers: what a plan's JSON calls them.
-TRIGGERS: dict[str, type[Trigger]] = {"messages": Messages, "call": Call}
+TRIGGERS: dict[str, type[Trigger]] = {"messages": Messages, "call": Call, "elapsed": Elapsed}
 
 
 def messages(n: int) -> Messages:
@@ -100,6 +123,11 @@ def write(n: int, byte: int | None = None, *, after: bool = False) -> Call:
 def read(n: int, byte: int | None = None, *, after: bool = False) -> Call:
     """Return the trigger: at the peer's *n*-th read, counted from 1; before it, *byte* bytes into it, or after it."""
     return Call("read", n, byte, after)
+
+
+def elapsed(seconds: float) -> Elapsed:
+    """Return the trigger: so many seconds after the peer began, wherever it is by then."""
+    return Elapsed(seconds)
 
 
 def to_json(trigger: Trigger) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """What is broken: one small file a fault, all of one shape, and the one list of them.
 
-A fault is frozen settings (whom, when) and one method, ``strike``, which runs in the peer at the place that its
-trigger names. It says whether the peer comes back from it.
+A fault is frozen settings (whom, when) and one method, ``strike``, which runs when its trigger says: in the
+peer itself, or, if that goes by the clock, in the trial root. It says whether the peer comes back from it.
 """
 
 from __future__ import annotations

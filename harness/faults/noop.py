@@ -10,10 +10,11 @@ from ..triggers import Trigger
 
 @dataclass(frozen=True, slots=True)
 class Noop:
-    """Strike, and leave the peer as it was."""
+    """Strike, and leave the peer as it was. *final* and *replace*: whether it ends the peer, and another follows."""
 
     name: ClassVar[str] = "noop"
     final: ClassVar[bool] = False
+    replace: ClassVar[bool] = False
 
     peer: str
     at: Trigger
@@ -21,5 +22,5 @@ class Noop:
     def __str__(self) -> str:
         return f"strike {self.peer} {self.at}, without effect"
 
-    def strike(self) -> None:
-        """Do nothing. The peer goes on."""
+    def strike(self, pid: int) -> None:
+        """Do nothing to the peer with this pid. It goes on."""

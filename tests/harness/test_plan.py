@@ -6,7 +6,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from monkeywrench.harness import Plan, PlanError, Trial, messages, read, write
+from monkeywrench.harness import Plan, PlanError, Trial, elapsed, messages, read, write
 from monkeywrench.harness.faults import Kill, Noop
 
 PLAN = Plan(queue="q", producers=2, consumers=1, messages=10, seed=1)
@@ -15,9 +15,10 @@ triggers = st.one_of(
     st.builds(messages, st.integers(1, 10)),
     st.builds(write, st.integers(1, 1000), st.none() | st.integers(0, 5000)),
     st.builds(lambda n: read(n, after=True), st.integers(1, 1000)),
+    st.builds(elapsed, st.floats(0, 100)),
 )
 faults = st.one_of(
-    st.builds(Kill, st.sampled_from(PLAN.peers), triggers),
+    st.builds(Kill, st.sampled_from(PLAN.peers), triggers, st.booleans()),
     st.builds(Noop, st.sampled_from(PLAN.peers), triggers),
 )
 
@@ -42,6 +43,7 @@ def test_plan_round_trips_through_its_file(faults, seed):
             "no peer 'producer-2' in this plan; its peers are producer-0, ",
         ),
         ({"faults": (Kill("heal-producer-0", messages(1)),)}, "no peer 'heal-producer-0'"),
+        ({"faults": (Kill("producer-0.1", messages(1)),)}, "no peer 'producer-0.1'"),
         ({"faults": (Kill("producer-0", messages(11)),)}, "producer-0 sees at most 10 messages"),
         ({"faults": (Kill("consumer-0", messages(21)),)}, "consumer-0 sees at most 20 messages"),
         ({"faults": (Kill("producer-0", messages(1)), Kill("producer-0", write(2)))}, "it dies once"),
@@ -58,6 +60,8 @@ def test_plan_that_cannot_be_is_refused(change, message):
     [
         (lambda: messages(0), "n=0: a whole number from 1"),
         (lambda: write(0), "n=0"),
+        (lambda: elapsed(-1), "seconds=-1: seconds from 0"),
+        (lambda: Kill("producer-0", messages(1), replace=1), "replace=1: true or false"),
         (lambda: write(1, byte=-1), "byte=-1: a whole number from 0"),
         (lambda: write(1, byte=1, after=True), "not both"),
     ],
@@ -92,7 +96,7 @@ def test_trigger_that_cannot_be_is_refused(make, message):
                     "faults": [{"fault": "kill", "who": 1, "at": {"trigger": "messages", "n": 1}}],
                 }
             ),
-            "it takes peer, at",
+            "it takes peer, at, replace",
         ),
     ],
 )

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from monkeywrench.harness import HarnessError, Plan, PlanError, Trial, messages, read, run, runner, write
+from monkeywrench.harness import HarnessError, Plan, PlanError, Trial, elapsed, messages, read, run, runner, write
 from monkeywrench.harness.adapters.pipes import SimplePipeQueueAdapter
 from monkeywrench.harness.plan import HEAL_CONSUMER, HEAL_PRODUCER
 
@@ -58,6 +58,33 @@ def test_consumer_killed_between_two_gets_takes_nothing():
     verdict = Trial(messages=40).kill("consumer-0", at=messages(17)).run()
     assert verdict.valid, verdict
     assert verdict.counts["received"] == 40
+
+
+def test_killed_peers_are_replaced_and_the_rest_is_done():
+    trial = Trial(producers=2, consumers=1, messages=40, large_every=0)
+    trial.kill("producer-0", at=messages(10), replace=True).kill("producer-0.1", at=messages(10), replace=True)
+    trial.kill("consumer-0", at=messages(15), replace=True)
+    verdict = trial.run()
+    assert verdict.valid, verdict
+    started = [event.process for event in verdict.history.events if event.f == "start"]
+    assert {"producer-0.1", "producer-0.2", "consumer-0.1"} <= set(started)
+    assert verdict.counts["put"] == verdict.counts["received"] == 80
+
+
+def test_kill_by_the_clock_tells_where_it_found_its_peer():
+    trial = Trial(producers=1, messages=100_000, large_every=3, deadline_s=60)
+    verdict = trial.kill("producer-0", at=elapsed(0.05)).run()
+    assert verdict.valid, verdict
+    (strike,) = events(verdict, "producer-0", "strike")
+    assert strike.value["fault"] == 0
+    assert "SIGKILL to producer-0 after 50.0 ms" in verdict.struck[0]
+    assert 0 < verdict.counts["put"] < 100_000
+
+
+def test_kill_by_the_clock_that_comes_too_late_is_unknown():
+    verdict = Trial(messages=3).kill("producer-0", at=elapsed(3600)).run()
+    assert verdict.status == "unknown"
+    assert "it never struck" in verdict.doubts[0]
 
 
 def test_all_killed_is_healed():
