@@ -181,6 +181,8 @@ class PipeQueue(SimplePipeQueue):
 
     async def _ready(self, fifo: Fifo, event: int, deadline: float | None) -> bool:
         """Wait until the pipe may be readable or writable; return False when it was not until `deadline`."""
+        if deadline is not None and time.monotonic() >= deadline:
+            return False
         loop = asyncio.get_running_loop()
         with fifo.lock:
             if self._closed or fifo.fd < 0:

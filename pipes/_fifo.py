@@ -389,9 +389,11 @@ class Fifo:
     def wait(self, event: int, deadline: float | None) -> bool:
         """Wait until the pipe is readable (`select.POLLIN`) or writable (`POLLOUT`); say whether it is.
 
-        Returns False at `deadline` (on the monotonic clock). Raises `QueueClosedError` when `close()` is
-        called.
+        Returns False at `deadline` (on the monotonic clock), and after it whatever the pipe is: somebody else
+        may take each message that made it readable. Raises `QueueClosedError` when `close()` is called.
         """
+        if deadline is not None and time.monotonic() >= deadline:
+            return False
         self.enter()
         try:
             with self.lock:

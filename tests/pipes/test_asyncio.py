@@ -305,6 +305,25 @@ def test_a_cancelled_waiter_passes_its_turn_on(path: str) -> None:
     run(main())
 
 
+def test_the_watch_ends_with_the_last_waiter(path: str) -> None:
+    async def main() -> None:
+        async with PipeQueue(path, history=False) as pq:
+            first, second = asyncio.create_task(pq.get()), asyncio.create_task(pq.get())
+            await until(lambda: waiting(pq) == 2)
+            first.cancel()
+            await asyncio.gather(first, return_exceptions=True)
+            pq.put_nowait("still watched")
+            assert await second == "still watched"
+            third = asyncio.create_task(pq.get())
+            await until(lambda: waiting(pq) == 1)
+            third.cancel()
+            await asyncio.gather(third, return_exceptions=True)
+            assert pq._in is not None
+            assert not asyncio.get_running_loop().remove_reader(pq._in)
+
+    run(main())
+
+
 def test_asyncios_own_timeout_works_too(path: str) -> None:
     async def main() -> None:
         async with PipeQueue(path, history=False) as pq:
@@ -333,8 +352,12 @@ def test_close_wakes_every_waiter(path: str, where: str) -> None:
             asyncio.create_task(collect(pq)),
         ]
         await until(lambda: waiting(pq) == 3)
+        descriptor = pq._in
+        assert descriptor is not None
         if where == "coroutine":
             pq.close()
+            # The watch ends before the descriptor does: its number may be somebody else's at once.
+            assert not asyncio.get_running_loop().remove_reader(descriptor)
         elif where == "callback":
             asyncio.get_running_loop().call_soon(pq.close)
         else:

@@ -32,9 +32,7 @@ leaves = st.deferred(
         | st.text(st.characters(exclude_categories=()))  # lone surrogates too
     )
 )
-hashables = st.deferred(
-    lambda: leaves | st.tuples(hashables, hashables) | st.frozensets(hashables, max_size=2)
-)
+hashables = st.deferred(lambda: leaves | st.tuples(hashables, hashables) | st.frozensets(hashables, max_size=2))
 messages = st.deferred(
     lambda: (
         leaves
@@ -154,9 +152,7 @@ def test_another_type_is_refused_with_its_place(stranger: object, wrap: Any, pla
     assert "allowed are exactly str, bytes" in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "key", [Text("x"), Level.HIGH, uuid.UUID(int=1), datetime.date(2020, 1, 1), Point(1, 2)]
-)
+@pytest.mark.parametrize("key", [Text("x"), Level.HIGH, uuid.UUID(int=1), datetime.date(2020, 1, 1), Point(1, 2)])
 def test_another_type_as_a_key_is_refused_with_its_place(key: object) -> None:
     with pytest.raises(TypeError, match=r"the key .* of msg\[0\] is of type"):
         codec.encode([{key: 1}])
@@ -196,7 +192,8 @@ def test_a_list_in_itself_is_refused() -> None:
         codec.encode(message)
 
 
-def test_a_message_that_doubles_at_each_level_is_refused_soon() -> None:
+def test_a_message_that_doubles_at_each_level_is_refused_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(codec, "MAX_ELEMENTS", 10_000)
     message: list[Any] = []
     for _ in range(codec.MAX_DEPTH - 5):
         message = [message, message]

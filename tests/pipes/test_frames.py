@@ -24,9 +24,7 @@ kinds = st.sampled_from([MESSAGE, CLAIM])
 # Noise likes to look like frames: pieces of the magic, whole magics, headers.
 noise = st.lists(
     st.binary(max_size=8)
-    | st.sampled_from(
-        [MAGIC, MAGIC[:1], MAGIC[:2], MAGIC + b"\x01\x01", MAGIC + b"\x01\x01\x00\xff", MAGIC * 3]
-    ),
+    | st.sampled_from([MAGIC, MAGIC[:1], MAGIC[:2], MAGIC + b"\x01\x01", MAGIC + b"\x01\x01\x00\xff", MAGIC * 3]),
     max_size=4,
 ).map(b"".join)
 
@@ -60,9 +58,7 @@ def test_noise_costs_no_intact_frame(pieces: list[tuple[bytes, bytes]], end: byt
     frames, skipped = split(stream)
     assert frames == expected
     # Every byte is in a frame or reported.
-    assert sum(len(piece.data) for piece in skipped) == len(stream) - sum(
-        len(frame(payload)) for _, payload in frames
-    )
+    assert sum(len(piece.data) for piece in skipped) == len(stream) - sum(len(frame(payload)) for _, payload in frames)
     # All at once, byte by byte, and as much as is wanted at a time agree.
     for step in (1, None):
         scanner, found, rest = Scanner(), [], stream
@@ -140,9 +136,7 @@ def test_the_longest_frame_is_what_a_pipe_writes_whole() -> None:
     ("version", "kind", "reason"),
     [(2, MESSAGE, "version 2"), (0, MESSAGE, "version 0"), (1, 3, "kind"), (1, 0, "kind")],
 )
-def test_a_frame_of_another_version_or_kind_is_skipped_and_named(
-    version: int, kind: int, reason: str
-) -> None:
+def test_a_frame_of_another_version_or_kind_is_skipped_and_named(version: int, kind: int, reason: str) -> None:
     payload = b"later"
     start = version << 24 | kind << 16 | len(payload)
     other = _frames._pack(MAGIC, start, _frames.crc32(payload, start)) + payload

@@ -54,9 +54,7 @@ def leftovers(path: str) -> set[str]:
 
 
 @pytest.mark.parametrize("cls", [SimplePipeQueue, PipeQueue])
-def test_a_forks_child_opens_for_itself_and_removes_nothing(
-    path: str, fork: Fork, cls: type[SimplePipeQueue]
-) -> None:
+def test_a_forks_child_opens_for_itself_and_removes_nothing(path: str, fork: Fork, cls: type[SimplePipeQueue]) -> None:
     with cls(path, history=False) as pq:
         inherited = {pq._in, pq._fifo.directory}  # type: ignore[union-attr]
 
@@ -105,16 +103,21 @@ def test_a_forks_child_is_not_held_up_by_a_thread_of_the_parent(path: str, fork:
         thread = threading.Thread(target=hold)
         thread.start()
         held.wait(PATIENCE_S)
-        child = fork(lambda _: pq.put_nowait("on its own"))
+        inherited = pq._fifo
+
+        def run(child: Child) -> None:
+            assert inherited is not None
+            inherited.close_at_exit()
+            pq.put_nowait("on its own")
+
+        child = fork(run)
         assert child.wait() == 0
         done.set()
         thread.join()
         assert pq.get() == "on its own"
 
 
-def test_a_forks_child_keeps_the_parent_from_being_the_last_only_when_it_uses_the_queue(
-    path: str, fork: Fork
-) -> None:
+def test_a_forks_child_keeps_the_parent_from_being_the_last_only_when_it_uses_the_queue(path: str, fork: Fork) -> None:
     pq = SimplePipeQueue.pipequeue(path)
 
     def idle(child: Child) -> None:
@@ -372,9 +375,7 @@ def test_sigkill_at_random_moments_costs_at_most_one_message_each(path: str, for
 
 
 @pytest.mark.parametrize("message", ["short", LONG])
-def test_what_dead_processes_left_is_swept_by_the_next_to_open(
-    path: str, fork: Fork, message: object
-) -> None:
+def test_what_dead_processes_left_is_swept_by_the_next_to_open(path: str, fork: Fork, message: object) -> None:
     def die(child: Child) -> None:
         mine = SimplePipeQueue.pipequeue(path)
         mine.put(message)
@@ -385,6 +386,22 @@ def test_what_dead_processes_left_is_swept_by_the_next_to_open(
         # A FIFO forgets its bytes when its last holder goes.
         assert pq.empty()
         assert leftovers(path) == {"fifo"}
+
+
+def test_what_a_dead_producer_put_is_not_swept_while_a_stranger_holds_the_pipe(path: str, fork: Fork) -> None:
+    """The bytes live on with any holder, one without a lock too: then the claims in them are still good."""
+    os.mkfifo(path, 0o600)
+    stranger = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+
+    def die(child: Child) -> None:
+        mine = SimplePipeQueue.pipequeue(path)
+        mine.put(LONG)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    assert fork(die).wait() == -signal.SIGKILL
+    with SimplePipeQueue(path) as pq:
+        assert pq.get(PATIENCE_S) == LONG
+    os.close(stranger)
 
 
 def test_a_sweep_leaves_what_belongs_to_others(path: str, tmp_path: Any) -> None:
@@ -591,9 +608,7 @@ pq.put("done")
 """
 
 
-def test_a_queue_that_nobody_closed_is_closed_at_the_exit_of_a_multiprocessing_child(
-    path: str, context: Any
-) -> None:
+def test_a_queue_that_nobody_closed_is_closed_at_the_exit_of_a_multiprocessing_child(path: str, context: Any) -> None:
     with SimplePipeQueue(path, history=False) as pq:
         process = context.Process(target=exec, args=(UNCLOSED, {"pq": pq, "path": f"{path}-child"}))
         with warnings.catch_warnings():

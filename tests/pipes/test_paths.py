@@ -236,9 +236,7 @@ def test_no_permission_is_said(
 
 
 @root_only
-def test_no_permission_for_the_fifo_is_said(
-    tmp_path: Path, fork: Callable[[Callable[[Child], None]], Child]
-) -> None:
+def test_no_permission_for_the_fifo_is_said(tmp_path: Path, fork: Callable[[Callable[[Child], None]], Child]) -> None:
     place = Path(tmp_path.anchor, "tmp", f"monkeywrench-{os.getpid()}-fifo")
     place.mkdir()
     place.chmod(0o755)
@@ -261,9 +259,7 @@ def test_no_permission_for_the_fifo_is_said(
 @pytest.mark.parametrize("history", [True, False])
 def test_a_missing_directory_is_said(tmp_path: Path, history: bool) -> None:
     path = str(tmp_path / "not" / "there")
-    with pytest.raises(
-        FileNotFoundError, match=r"the directory '.*not' does not exist; make it first"
-    ) as caught:
+    with pytest.raises(FileNotFoundError, match=r"the directory '.*not' does not exist; make it first") as caught:
         SimplePipeQueue.pipequeue(path, history=history)
     assert caught.value.filename == path
 
@@ -306,9 +302,7 @@ def test_a_path_may_be_text_bytes_or_a_path(path: str, convert: Callable[[str], 
         assert pq.path == path
 
 
-def test_a_relative_path_is_that_of_when_the_queue_was_made(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_relative_path_is_that_of_when_the_queue_was_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path)
     pq = SimplePipeQueue("fifo", history=False)
@@ -403,9 +397,7 @@ def test_a_fifo_that_goes_while_it_is_opened_is_opened_again(
     os.unlink(path + "-old")
 
 
-def test_a_fifo_that_is_replaced_again_and_again_is_an_error(
-    path: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_fifo_that_is_replaced_again_and_again_is_an_error(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     real = fcntl.flock
 
     def flock(descriptor: int, operation: int) -> None:

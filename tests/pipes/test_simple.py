@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import queue
 import select
@@ -83,9 +84,7 @@ def test_a_message_comes_out_as_it_went_in(pq: SimplePipeQueue, message: object)
 
 
 @pytest.mark.parametrize("size", [4000, 4080, 4081, 4082, 4083, 4084, 4085, 4090, 5000, 65536, 3_000_000])
-def test_a_message_of_any_size_comes_out_and_leaves_no_file(
-    pq: SimplePipeQueue, path: str, size: int
-) -> None:
+def test_a_message_of_any_size_comes_out_and_leaves_no_file(pq: SimplePipeQueue, path: str, size: int) -> None:
     message = os.urandom(size)
     pq.put(message)
     assert len(files(path)) == (size > 4082)
@@ -263,9 +262,7 @@ def test_drain_returns_when_everything_was_taken(pq: SimplePipeQueue, path: str,
 # -- between processes and threads ---------------------------------------------------------------------------
 
 
-def test_each_message_reaches_one_consumer_in_its_producers_order(
-    path: str, fork: Fork, pq: SimplePipeQueue
-) -> None:
+def test_each_message_reaches_one_consumer_in_its_producers_order(path: str, fork: Fork, pq: SimplePipeQueue) -> None:
     """Three producers, two consumers: G2, G3, G4 at once."""
     size, results = 300, f"{path}-results"
 
@@ -480,9 +477,7 @@ def foreigner(path: str, pq: SimplePipeQueue) -> Iterator[int]:
     "noise",
     [b"x", b"noise\n", _frames.MAGIC, _frames.MAGIC + b"\x01\x01\x0f\xff", b"\xc1m", os.urandom(9000)],
 )
-def test_foreign_bytes_cost_no_message_and_are_told(
-    pq: SimplePipeQueue, foreigner: int, noise: bytes
-) -> None:
+def test_foreign_bytes_cost_no_message_and_are_told(pq: SimplePipeQueue, foreigner: int, noise: bytes) -> None:
     received = []
     pq.put("before")
     os.write(foreigner, noise)
@@ -495,8 +490,9 @@ def test_foreign_bytes_cost_no_message_and_are_told(
         with pytest.raises(queue.Empty):
             pq.get_nowait()
     assert received == ["before", "after", LONG]
-    assert caught
     assert all(warning.category is ForeignBytesWarning for warning in caught)
+    told = sum(int(str(warning.message).split()[1]) for warning in caught)
+    assert told == 2 * len(noise)
     assert caught[0].filename == __file__
     assert "/fifo" in str(caught[0].message)
 
@@ -512,6 +508,20 @@ def test_foreign_bytes_where_warnings_are_errors_cost_no_message(pq: SimplePipeQ
     with pytest.raises(ForeignBytesWarning):
         pq.get_many(4)
     assert pq.get_many(4) == [2, 3, 4]
+
+
+@pytest.mark.parametrize("system", ["portable"], indirect=True)
+def test_one_consumer_at_a_time_reads_a_stream(path: str, pq: SimplePipeQueue) -> None:
+    pq.put(1)
+    [name] = [name for name in os.listdir(os.path.dirname(path)) if name.endswith("-lock")]
+    reading = os.open(os.path.join(os.path.dirname(path), name), os.O_RDWR)
+    fcntl.flock(reading, fcntl.LOCK_SH)
+    with pytest.raises(queue.Empty):
+        pq.get_nowait()
+    with pytest.raises(queue.Empty):
+        pq.get(0.1)
+    os.close(reading)
+    assert pq.get_nowait() == 1
 
 
 def test_a_frame_from_a_later_version_is_skipped_and_named(pq: SimplePipeQueue, foreigner: int) -> None:
@@ -650,9 +660,7 @@ def test_a_put_without_space_fails_and_leaves_nothing(
     assert pq.empty()
 
 
-def test_a_write_that_is_cut_short_is_repeated_as_a_whole(
-    pq: SimplePipeQueue, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_write_that_is_cut_short_is_repeated_as_a_whole(pq: SimplePipeQueue, monkeypatch: pytest.MonkeyPatch) -> None:
     """No kernel does it to so short a write, but what stands between may."""
     real = os.write
     with monkeypatch.context() as patch:
