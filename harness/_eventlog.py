@@ -1,8 +1,8 @@
 """A peer's events, in shared memory backed by a file: what it did survives its SIGKILL, and its reader's.
 
 An event is appended first and counted afterwards, so that a kill in between costs that event and no other.
-The first eight bytes count the bytes that are whole, the next eight say which system call the peer is in;
-``RECORD`` and its text follow, again and again.
+The file begins with two numbers of eight bytes, in the machine's own order: the count of the bytes that are whole,
+and a word on the system call that the peer is in. ``RECORD`` and its text follow, again and again.
 """
 
 from __future__ import annotations
@@ -17,11 +17,10 @@ from typing import Any, NamedTuple
 
 from ._errors import HistoryError
 
-_WHOLE = struct.Struct("<Q")
-_CALL = struct.Struct(
-    "<IHBx"
-)  # which call of the operation the peer is in or was in last, of what function, done or not
-_HEAD = _WHOLE.size + _CALL.size
+# The two numbers are written through a view, which stores each at once. struct.pack_into would clear the bytes first
+# and then set them one by one: a kill in between would lose the whole log.
+_WHOLE, _CALL = 0, 1
+_HEAD = 16
 RECORD = struct.Struct("<QBxHII")  # time in ns, code, producer, number, length of the text that follows
 
 # What a record's code stands for: the type and the function of an operation, as Jepsen has them.
@@ -60,7 +59,8 @@ class Recorder:
             os.close(descriptor)
         self._end = _HEAD
         self._capacity = capacity
-        _WHOLE.pack_into(self._map, 0, self._end)
+        self._numbers = memoryview(self._map)[:_HEAD].cast("Q")
+        self._numbers[_WHOLE] = self._end
 
     def append(self, code: int, producer: int = 0, number: int = 0, text: bytes = b"") -> None:
         """Record one event, at this moment of the monotonic clock that all processes share."""
@@ -71,7 +71,7 @@ class Recorder:
         RECORD.pack_into(self._map, start, time.monotonic_ns(), code, producer, number, len(text))
         if text:
             self._map[start + RECORD.size : end] = text
-        _WHOLE.pack_into(self._map, 0, end)
+        self._numbers[_WHOLE] = end
         self._end = end
 
     def note(self, **value: Any) -> None:
@@ -80,7 +80,7 @@ class Recorder:
 
     def leave_call(self, count: int, number: int, *, done: bool) -> None:
         """Leave word of the system call that the peer is in, or has just done."""
-        _CALL.pack_into(self._map, _WHOLE.size, count, number, done)
+        self._numbers[_CALL] = count << 32 | number << 8 | done
 
     def clear_call(self) -> None:
         """Leave word that the operation has made no call yet."""
@@ -88,20 +88,19 @@ class Recorder:
 
     def last_call(self) -> tuple[int, int, bool]:
         """Return the last word left: the count (0: none yet), the function's number, and whether it is done."""
-        count, number, done = _CALL.unpack_from(self._map, _WHOLE.size)
-        return count, number, bool(done)
+        word = self._numbers[_CALL]
+        return word >> 32, word >> 8 & 0xFFFFFF, bool(word & 1)
 
     def whole(self) -> int:
         """Return how many bytes of events there are: it grows whenever the peer does something."""
-        (end,) = _WHOLE.unpack_from(self._map, 0)
-        return int(end)
+        return self._numbers[_WHOLE]
 
 
 def read_records(path: str) -> Iterator[Record]:
     """Yield the events in a file that a Recorder wrote, up to the last whole one."""
     with open(path, "rb") as file:
         head = file.read(_HEAD)
-        data = file.read(_WHOLE.unpack_from(head)[0] - _HEAD) if len(head) == _HEAD else b""
+        data = file.read(memoryview(head).cast("Q")[_WHOLE] - _HEAD) if len(head) == _HEAD else b""
     at = 0
     while at < len(data):
         time_ns, code, producer, number, length = RECORD.unpack_from(data, at)

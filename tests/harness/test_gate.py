@@ -103,7 +103,7 @@ def test_call_that_transfers_nothing_does_not_count(tmp_path):
                 print("told to come again")
             os.write(theirs, b"x")
             os.read(ours, 10)
-            assert _eventlog._WHOLE.unpack_from(notes._map)[0] > 8 or round == 0, round
+            assert notes.whole() > 16 or round == 0, round
         """,
     )
     assert status == 0

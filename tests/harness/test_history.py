@@ -122,3 +122,25 @@ def test_log_that_is_full_is_an_error_and_loses_nothing(tmp_path):
 
 def test_history_of_nothing_is_unknown():
     assert judge(History(Plan(queue="q", seed=1), Guarantees(), [])).status == "unknown"
+
+
+def test_count_is_whole_at_every_instant(tmp_path):
+    """Another process that looks at any moment, as after a SIGKILL at any moment, sees a count that is one."""
+    path = str(tmp_path / "p.events")
+    recorder = log.Recorder(path, 1 << 24)
+    reader = (
+        "import mmap, sys\n"
+        "with open(sys.argv[1], 'r+b') as file:\n"
+        "    numbers = memoryview(mmap.mmap(file.fileno(), 16)).cast('Q')\n"
+        "print('ready', flush=True)\n"
+        "bad = 0\n"
+        "while (count := numbers[0]) < 4_000_000:\n"
+        "    bad += (count - 16) % 20 != 0\n"
+        "print(bad)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", reader, path], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        while recorder.whole() < 4_000_000:
+            recorder.append(log.DEQUEUE_INVOKE)
+        assert process.stdout.readline() == "0\n"
