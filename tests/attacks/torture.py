@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Torture the queue: three producers, two consumers, each killed at random and replaced, trial after trial.
 
-Half of the kills come by the clock, wherever they find their peer; half at a random system call, before it, behind it
-or in the middle of its bytes. Every trial has messages on both sides of PIPE_BUF. In the end it says how many kills fell
-inside put, inside get, and between the file of a long message and the packet that claims it: none of them may be zero,
-or nothing was tortured. Exit status: 0 all valid, 1 a violation, 3 the kills missed one of the three places.
+Half of the kills come by the clock, wherever they find their peer; half at a random system call, before it, behind
+it or in the middle of its bytes. Every trial has messages on both sides of PIPE_BUF. In the end it says how many kills
+fell inside put, inside get, and between the file of a long message and the packet that claims it: none of them may be
+zero, or nothing was tortured. Exit status: 0 all valid, 1 a violation, 3 the kills missed one of the three places.
 
     python tests/attacks/torture.py --trials 1000 --seed 1
     python tests/attacks/torture.py --trials 100 --capacity 4096
