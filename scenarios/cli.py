@@ -25,8 +25,8 @@ class _Group(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         from monkeywrench.harness import HarnessError, HistoryError, PlanError
 
-        # So that module:object finds what is in the working directory, as with python -m.
-        sys.path.insert(0, os.getcwd())
+        # So that module:object finds what is in the working directory; last, so that it hides nothing.
+        sys.path.append(os.getcwd())
         try:
             return super().invoke(ctx)
         except (PlanError, HistoryError) as error:
@@ -146,6 +146,26 @@ def check(history: Path, no_color: bool) -> None:
     from monkeywrench.scenarios._run import show_verdict
 
     sys.exit(show_verdict(judge(History.load(history)), no_color=no_color))
+
+
+@main.command(epilog="Example: monkeywrench bench small batches --rounds 9 --json")
+@click.argument("shape", nargs=-1)
+@click.option("--rounds", type=click.IntRange(1, 1000), default=9, show_default=True, help="How often each is timed.")
+@click.option("--json", "as_json", is_flag=True, help="Every figure as JSON on standard output, progress elsewhere.")
+@_no_color
+def bench(shape: tuple[str, ...], rounds: int, as_json: bool, no_color: bool) -> None:
+    """Time the built-in queue beside its peers, in every SHAPE or in those named.
+
+    The shapes: small, batches, "1 MiB", "4 to 1", "1 to 4", "round trips". A queue that is not installed is named and
+    skipped.
+    """
+    from monkeywrench.scenarios._bench import run_bench
+    from monkeywrench.scenarios._measure import SHAPES
+
+    for name in shape:
+        if name not in SHAPES:
+            raise click.UsageError(_unknown("shape", name, list(SHAPES)))
+    sys.exit(run_bench(list(dict.fromkeys(shape)) or list(SHAPES), rounds=rounds, as_json=as_json, no_color=no_color))
 
 
 @main.group(cls=_Group)

@@ -82,18 +82,21 @@ class InventsNumber(Counting):
 
 
 class Swaps(Counting):
-    """Two neighbours change places, once."""
+    """Two messages of one producer change places, once."""
 
-    held: Any = None
+    def open(self, role: str) -> Any:
+        self.held: list[Any] = []
+        return super().open(role)
 
     def get(self, end: Any) -> Any:
-        if self.held is not None:
-            held, self.held = self.held, None
-            return held
+        if self.held:
+            return self.held.pop(0)
         got = super().get(end)
         if self.gets == 5:
-            self.held = got
-            return super().get(end)
+            self.held = [got]
+            while (later := super().get(end))[0] != got[0]:
+                self.held.append(later)
+            return later
         return got
 
 

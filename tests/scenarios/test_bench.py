@@ -1,0 +1,79 @@
+"""The benchmark: that it measures, and tells what it could not; how fast anything is, no test says."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from monkeywrench.scenarios import _bench, _measure
+from monkeywrench.scenarios._contenders import BASELINE, CONTENDERS
+from monkeywrench.scenarios._measure import BATCH, SHAPES, Shape
+
+
+@pytest.mark.parametrize("contender", CONTENDERS, ids=lambda contender: contender.name)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_contender_does_every_shape(contender, shape):
+    series = _bench._series(contender, shape)
+    if series.reason is not None:
+        pytest.skip(series.reason)
+    code = (
+        "import dataclasses, sys\n"
+        "from monkeywrench.scenarios import _measure\n"
+        "shapes = _measure.SHAPES\n"
+        "shapes[sys.argv[2]] = dataclasses.replace(shapes[sys.argv[2]], messages=400)\n"
+        "_measure.main(*sys.argv[1:])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code, contender.name, shape], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) > 0
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+def test_messages_of_a_shape_can_be_shared_out(shape):
+    assert shape.messages % (shape.producers * shape.consumers * (BATCH if shape.batch else 1)) == 0
+
+
+def test_json_has_every_figure_and_what_was_skipped():
+    done = subprocess.run(
+        [sys.executable, "-m", "monkeywrench.scenarios", "bench", "round trips", "--rounds", "2", "--json"],
+        capture_output=True,
+        text=True,
+        timeout=170,
+    )
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document["rounds"] == 2
+    by_queue = {series["queue"]: series for series in document["series"]}
+    assert set(by_queue) == {contender.name for contender in CONTENDERS}
+    assert by_queue[BASELINE]["ratio"] == 1
+    for series in by_queue.values():
+        assert (series["median"] is None) == (series["skipped"] is not None)
+        assert series["skipped"] or len(series["messages_per_s"]) == 2
+
+
+def test_shape_that_is_none_is_refused():
+    done = subprocess.run(
+        [sys.executable, "-m", "monkeywrench.scenarios", "bench", "smal"], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 2
+    assert "Did you mean 'small'?" in done.stderr
+
+
+def test_contender_that_fails_is_told_and_the_others_go_on(monkeypatch):
+    series = _bench.Series("no such queue", "small")
+    _bench._time(series)
+    assert series.rates == []
+    assert "it failed in 'small': StopIteration" in series.reason
+
+
+def test_process_that_fails_fails_the_measurement(monkeypatch):
+    class Fails(CONTENDERS[0]):
+        name = "fails"
+
+        def make(self):
+            raise OSError("no")
+
+    with pytest.raises(OSError, match="no"):
+        _measure.measure(Fails(), Shape("", 1))
