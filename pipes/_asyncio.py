@@ -151,10 +151,7 @@ class PipeQueue(SimplePipeQueue):
             count += messages
 
     async def get_many(self, n: int, timeout: float | None = None) -> list[Any]:  # type: ignore[override]
-        """Take up to `n` messages:
-
-        wait for the first as `get` does, then take what is there without waiting.
-        """
+        """Take up to `n` messages: wait for the first as `get` does, then take what is there without waiting."""
         n = checked_count(n)
         if not n:
             return []
@@ -233,10 +230,7 @@ class _Waiters:
         return not self._futures
 
     def _look(self) -> None:
-        """The pipe is ready:
-
-        the one who waits longest may look. If it leaves anything, the loop calls again.
-        """
+        """The pipe is ready: the one who waits longest may look. If it leaves anything, the loop calls again."""
         while self._futures:
             if _settle(self._futures.popleft(), True):
                 break

@@ -186,10 +186,7 @@ def _containers(values: Iterable[Any]) -> list[Any]:
 
 
 def _encode_odd(message: Any) -> bytes:
-    """Encode what ormsgpack refuses:
-
-    dicts with other keys than `str`, strings with lone surrogates. Slow, and rare.
-    """
+    """Encode what ormsgpack refuses: dicts with other keys than `str`, strings with lone surrogates. Slow, and rare."""
     if type(message) is tuple:
         return packb([_odd(item) for item in message], _extend, _NESTED)
     if type(message) is list:
@@ -268,10 +265,7 @@ def _place_of_unknown(message: object) -> tuple[str, object] | None:
 
 
 def _short(value: object) -> str:
-    """A short text for `value`, which may be of a stranger's type:
-
-    its own `repr` is asked, but not trusted.
-    """
+    """A short text for `value`, which may be of a stranger's type: its own `repr` is asked, but not trusted."""
     try:
         text = repr(value)
     except Exception:
@@ -362,10 +356,7 @@ _NESTING_CODES: Final = frozenset({_TUPLE, _SET, _FROZENSET, _DICT, _LIST})
 
 
 def _fixed(head: int) -> tuple[int, int]:
-    """For a head byte:
-
-    (bytes to skip after it, items that it holds) when both are known from the head alone.
-    """
+    """For a head byte: (bytes to skip after it, items that it holds) when both are known from the head alone."""
     if head < 0x80 or head >= 0xE0 or head in (0xC0, 0xC2, 0xC3):
         return 0, 0
     if head < 0x90:

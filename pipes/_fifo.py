@@ -451,10 +451,7 @@ class Fifo:
                 self._release()
 
     def close_at_exit(self) -> None:
-        """Let go of everything without waiting for anybody:
-
-        what other threads still use, the kernel closes.
-        """
+        """Let go of everything without waiting for anybody: what other threads still use, the kernel closes."""
         with self.lock:
             if self.fd >= 0 and not self._releasing:
                 self._release()

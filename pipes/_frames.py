@@ -11,10 +11,12 @@ Laws of this module:
 
 A frame, all numbers big-endian::
 
-    0  3 bytes   magic: C1 6D 77. C1 occurs neither in MessagePack's heads nor in UTF-8 text 3  1 byte
-    version of this layout: 1 4  1 byte    kind: 1 a message, 2 a claim on a long message's file 5  2 bytes
-    length of the payload 7  4 bytes   CRC-32 of the payload, started with the preceding four bytes (version,
-    kind, length) as a number 11           payload
+     0   3 bytes   magic: C1 6D 77. C1 occurs neither in MessagePack's heads nor in UTF-8 text
+     3   1 byte    version of this layout: 1
+     4   1 byte    kind: 1 a message, 2 a claim on a long message's file
+     5   2 bytes   length of the payload
+     7   4 bytes   CRC-32 of the payload, started with the preceding four bytes (version, kind, length) as a number
+    11             payload
 
 The layout up to and with the version stays in every version to come, and so does the first law.
 """
@@ -76,10 +78,7 @@ def encode_frame(kind: int, payload: bytes) -> bytes | None:
 
 
 def whole_message(data: bytes) -> bytes | None:
-    """Return the payload if `data` is one intact message frame and nothing else:
-
-    the common case, and quick.
-    """
+    """Return the payload if `data` is one intact message frame and nothing else: the common case, and quick."""
     size = len(data)
     if HEADER_SIZE <= size <= MAX_FRAME and data.rfind(MAGIC) == 0:
         start, checksum = _unpack_behind_magic(data, len(MAGIC))
@@ -120,10 +119,7 @@ class Scanner:
         self.skipped: list[Skipped] = []
         """What was passed over so far; whoever reports it empties the list."""
         self.wanted = HEADER_SIZE
-        """How many more bytes can be fed before the next frame ends, at most:
-
-        feed no more, and no frame is cut.
-        """
+        """How many more bytes can be fed before the next frame ends, at most: feed no more, and no frame is cut."""
         self._pending = b""
 
     @property

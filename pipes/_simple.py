@@ -479,10 +479,7 @@ class SimplePipeQueue:
             count += messages
 
     def _packets_of(self, msgs: Iterable[object]) -> list[tuple[bytes | None, bytes, int]]:
-        """Encode messages into packets:
-
-        (packet, b"", messages in it), or (None, body, 1) for a long message.
-        """
+        """Encode messages into packets: (packet, b"", messages in it), or (None, body, 1) for a long message."""
         packets: list[tuple[bytes | None, bytes, int]] = []
         frames: list[bytes] = []
         room = MAX_FRAME
