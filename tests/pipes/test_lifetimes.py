@@ -320,7 +320,7 @@ def test_sigkill_at_every_system_call_costs_at_most_one_message(
     assert turn > 5
 
 
-def test_sigkill_at_random_moments_costs_at_most_one_message_each(path: str, fork: Fork) -> None:
+def test_sigkill_at_random_moments_costs_at_most_one_message_each(path: str, fork: Fork, system: str) -> None:
     """G2, G3, G4 and G7 together: two producers and two consumers, one of each killed at any moment."""
     chance = random.Random(20240607)
     size = 60
@@ -335,6 +335,9 @@ def test_sigkill_at_random_moments_costs_at_most_one_message_each(path: str, for
                     pq.put((child.name, n, LONG if n % 7 == 0 else b""))  # type: ignore[attr-defined]
 
             def consume(child: Child, pq: SimplePipeQueue = pq, log: SimplePipeQueue = log) -> None:
+                if system == "portable":
+                    # A reader killed between header and payload leaves the payload, for the next to skip.
+                    warnings.simplefilter("ignore", ForeignBytesWarning)
                 while (message := pq.get()) is not None:
                     assert message[2] in (LONG, b"")
                     log.put((os.getpid(), *message[:2]))
@@ -352,18 +355,12 @@ def test_sigkill_at_random_moments_costs_at_most_one_message_each(path: str, for
                 time.sleep(chance.uniform(0, 0.01))  # the moment is the point, nothing depends on it
                 victim.kill()
             seen: list[tuple[int, int, int]] = []
-            survivor_done = False
-            while not survivor_done:
-                try:
-                    seen.append(log.get(0.01))
-                except queue.Empty:
-                    survivor_done = producers[1].wait() == 0 and pq.empty()
+            assert producers[1].wait() == 0
+            pq.drain(PATIENCE_S)
             pq.put(None)
             assert consumers[1].wait() == 0
             while not log.empty():
                 seen.append(log.get())
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", ForeignBytesWarning)
             assert len(set(seen)) == len(seen)
             assert len({(p, n) for _, p, n in seen}) == len(seen)
             for consumer in {c for c, _, _ in seen}:
