@@ -49,7 +49,6 @@ CLAIM: Final = 2
 _HEADER: Final = struct.Struct(">3sII")
 _pack = _HEADER.pack
 _unpack_from = _HEADER.unpack_from
-_unpack_behind_magic = struct.Struct(">II").unpack_from
 HEADER_SIZE: Final = _HEADER.size
 
 MAX_FRAME: Final = min(select.PIPE_BUF, 0xFFFF)
@@ -80,10 +79,11 @@ def encode_frame(kind: int, payload: bytes) -> bytes | None:
 def whole_message(data: bytes) -> bytes | None:
     """Return the payload if `data` is one intact message frame and nothing else: the common case, and quick."""
     size = len(data)
-    if HEADER_SIZE <= size <= MAX_FRAME and data.rfind(MAGIC) == 0:
-        start, checksum = _unpack_behind_magic(data, len(MAGIC))
-        if start == _MESSAGE_START + size - HEADER_SIZE:
+    if HEADER_SIZE <= size <= MAX_FRAME:
+        magic, start, checksum = _unpack_from(data)
+        if start == _MESSAGE_START + size - HEADER_SIZE and magic == MAGIC:
             payload = data[HEADER_SIZE:]
+            # A second magic is not looked for: who can forge the checksum can leave it out as well.
             if crc32(payload, start) == checksum:
                 return payload
     return None

@@ -35,6 +35,11 @@ LONGEST_PAUSE_S: Final = 0.02
 _WRITE_ATTEMPTS: Final = 100
 
 
+# How often a get looks again before it goes to sleep. To fall asleep and be woken takes longer than ten looks, and the
+# producer pays its part of it; with a single processor there is nobody to look out for.
+_SPINS: Final = 10 if (os.cpu_count() or 1) > 1 else 0
+
+
 class SimplePipeQueue:
     """A queue of messages between processes over a POSIX named pipe (FIFO), with blocking calls.
 
@@ -357,6 +362,10 @@ class SimplePipeQueue:
         message = self._take(fifo)
         if message is NOTHING:
             deadline = deadline_after(timeout)
+            for _ in range(_SPINS if fifo.packets else 0):
+                message = self._take(fifo)
+                if message is not NOTHING:
+                    return message
             while message is NOTHING:
                 if not fifo.wait(select.POLLIN, deadline):
                     self._raise_empty()
