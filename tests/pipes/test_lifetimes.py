@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import gc
 import multiprocessing
 import os
@@ -250,7 +251,10 @@ def test_a_producer_killed_while_it_waits_holds_up_nobody(path: str, fork: Fork,
     assert not leftovers(path)
 
 
-CALLS = ["open", "read", "write", "close", "unlink", "fchmod", "fstat", "stat"]
+CALLS = {
+    os: ("open", "read", "write", "close", "unlink", "fchmod", "fstat", "stat", "mkfifo", "listdir"),
+    fcntl: ("flock", "fcntl", "ioctl"),
+}
 
 
 class Killer:
@@ -258,8 +262,9 @@ class Killer:
 
     def __init__(self, turn: int, after: bool) -> None:
         self.count = 0
-        for name in CALLS:
-            setattr(os, name, self._wrap(getattr(os, name), turn, after))
+        for module, names in CALLS.items():
+            for name in names:
+                setattr(module, name, self._wrap(getattr(module, name), turn, after))
 
     def _wrap(self, real: Callable[..., Any], turn: int, after: bool) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
@@ -280,7 +285,7 @@ class Killer:
 @pytest.mark.parametrize("role", ["put", "get"])
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_sigkill_at_every_system_call_costs_at_most_one_message(
-    path: str, system: str, fork: Fork, role: str, message: object, after: bool
+    path: str, system: str, fork: Fork, role: str, message: object, after: bool, record_property: Callable[..., None]
 ) -> None:
     """G7, exhaustively: open, use and close a queue, killed at the first call, the second ... the last."""
     turn, ended = 0, None
@@ -318,6 +323,40 @@ def test_sigkill_at_every_system_call_costs_at_most_one_message(
             assert pq.empty()
         assert not leftovers(path), f"at call {turn}"
     assert turn > 5
+    record_property("crash points", turn - 1)
+
+
+@pytest.mark.parametrize("message", ["short", LONG], ids=["short", "long"])
+@pytest.mark.parametrize("history", [False, True], ids=["new", "history"])
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_sigkill_at_every_system_call_of_who_is_alone_leaves_nothing_that_the_next_does_not_sweep(
+    path: str, fork: Fork, history: bool, message: object, after: bool, record_property: Callable[..., None]
+) -> None:
+    """G7 and G9 for the first to open and the last to close: it makes the FIFO, puts, gets, and sweeps."""
+    turn, ended = 0, None
+    while ended != 0:
+        turn += 1
+        assert turn < 200
+
+        def run(child: Child, turn: int = turn) -> None:
+            warnings.simplefilter("ignore", UndeliveredWarning)
+            Killer(turn, after)
+            mine = SimplePipeQueue.pipequeue(path, history=history)
+            mine.put(message)
+            mine.put(message)
+            assert mine.get() == message
+            mine.close()
+
+        ended = fork(run).wait()
+        assert ended in (0, -signal.SIGKILL)
+        with SimplePipeQueue(path) as pq:
+            assert pq.empty(), f"at call {turn}"
+            pq.put(message)
+            assert pq.get(PATIENCE_S) == message
+        assert leftovers(path) == {"fifo"}, f"at call {turn}"
+        os.unlink(path)
+    assert turn > 10
+    record_property("crash points", turn - 1)
 
 
 def test_sigkill_at_random_moments_costs_at_most_one_message_each(path: str, fork: Fork, system: str) -> None:
