@@ -8,15 +8,12 @@ zero, or nothing was tortured. Exit status: 0 all valid, 1 a violation, 3 the ki
 
     python tests/attacks/torture.py --trials 1000 --seed 1
     python tests/attacks/torture.py --trials 100 --capacity 4096
-    python tests/attacks/torture.py --trials 100 --use-up-quota      (as a user without privileges)
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
-import errno
-import fcntl
 import json
 import os
 import random
@@ -121,34 +118,16 @@ def places(verdict: Verdict, long_put: list[str]) -> Counter[str]:
     return found
 
 
-def use_up_quota() -> list[int]:
-    """Hold pipes until this user may not make another one deep."""
-    held: list[int] = []
-    while True:
-        reader, writer = os.pipe()
-        held += [reader, writer]
-        try:
-            fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 1 << 20)
-        except OSError as error:
-            if error.errno != errno.EPERM:
-                raise
-            return held
-        if len(held) > 10_000:
-            raise SystemExit("this user has no quota to use up: run it as one without privileges")
-
-
 def main() -> int:
     """Run the trials, and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
     parser.add_argument("--capacity", type=int, help="the pipe's size in bytes; 4096 is one page")
-    parser.add_argument("--use-up-quota", action="store_true", help="use up the quota of pipe pages first")
     options = parser.parse_args()
-    held = use_up_quota() if options.use_up_quota else []
     adapter = SimplePipeQueueAdapter(capacity=options.capacity)
     long_put = calls_of_a_long_put(Path(os.environ.get("TMPDIR", "/tmp")))
-    print(f"seed {options.seed}; a long put: {' '.join(long_put)}; {len(held) // 2} pipes held", flush=True)
+    print(f"seed {options.seed}; a long put: {' '.join(long_put)}", flush=True)
     found: Counter[str] = Counter()
     violations = 0
     began = time.monotonic()
@@ -167,8 +146,6 @@ def main() -> int:
     print(f"{options.trials} trials, {violations} violations, {time.monotonic() - began:.0f} s, seed {options.seed}")
     for name, count in found.items():
         print(f"  {count} {name}")
-    for descriptor in held:
-        os.close(descriptor)
     return 1 if violations else 0 if all(found[place] for place in PLACES) else 3
 
 
