@@ -46,6 +46,7 @@ class Nemesis:
         self._kinds = {kind for kind, _ in self._by_call}
         self._passed: Counter[str] = Counter()
         self._inside: str | None = None
+        self._ended = 0
         self._watched = watched
         self._calls = 0
 
@@ -59,9 +60,20 @@ class Nemesis:
     def ended(self, number: int) -> None:
         """Strike if a fault is planned after the peer's message *number*, counted from 1, which is through."""
         self._inside = None
+        self._ended = number
         planned = self._by_message.get(number)
         if planned is not None:
             self._strike(*planned)
+
+    def tell_what_did_not_strike(self) -> None:
+        """Record how far the peer came, for each fault whose place it never reached. It has ended its work."""
+        for index, fault in self._by_message.values():
+            if fault.at.n > self._ended:
+                self._recorder.note(f="missed", process=self._peer, fault=index, why=f"it had {self._ended} messages")
+        for (kind, n), (index, _) in self._by_call.items():
+            if n > self._passed[kind]:
+                why = f"the gate saw it make {self._passed[kind]} {kind}s (by os.{kind}, or a socket's methods)"
+                self._recorder.note(f="missed", process=self._peer, fault=index, why=why)
 
     def __call__(self, passage: _gate.Passage, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Make a call of the peer's, or a part of it, and strike where it is planned. The gate's warden."""

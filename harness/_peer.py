@@ -110,6 +110,7 @@ def _play(stage: Stage, part: Part, recorder: log.Recorder, nemesis: Nemesis, no
     nemesis.begins("close")
     adapter.close(end)
     _gate.set_warden(None)
+    nemesis.tell_what_did_not_strike()
     del end
     _leaks(before, notes)
 

@@ -13,6 +13,7 @@ That is the heal: it ends an orderly trial at once, and proves that the queue st
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import re
@@ -24,7 +25,7 @@ import stat
 import sys
 import time
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from . import _eventlog as log
@@ -114,7 +115,8 @@ class _Trial:
         queue = self._directory / QUEUE_DIRECTORY
         queue.mkdir()
         adapter = _adapter(self._directory, self._plan)
-        adapter.make(queue)
+        with _blaming("the adapter's make() failed"):
+            adapter.make(queue)
         self._ready, ready = os.pipe()
         self._begin, self._heal_begin = Latch(), Latch()
         self._stage = _peer.Stage(
@@ -130,7 +132,8 @@ class _Trial:
             self._start(name, self._plan.messages)
         self._conduct()
         self._kill_alive()
-        adapter.destroy()
+        with _blaming("the adapter's destroy() failed"):
+            adapter.destroy()
         self._leaks(queue)
         shutil.rmtree(queue, ignore_errors=True)
 
@@ -340,6 +343,16 @@ class _Watch:
 
     def over(self) -> bool:
         return time.monotonic() - self._began > self._plan.deadline_s
+
+
+@contextlib.contextmanager
+def _blaming(what: str) -> Iterator[None]:
+    """Say first whose error it is that goes through here."""
+    try:
+        yield
+    except Exception:
+        print(f"{what}:", file=sys.stderr)  # noqa: T201 -- the client shows it
+        raise
 
 
 def _adapter(directory: Path, plan: Plan) -> Adapter:

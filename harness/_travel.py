@@ -7,6 +7,7 @@ from typing import Any
 
 import cloudpickle
 
+from ._errors import PlanError
 from .adapters import importable
 
 
@@ -24,6 +25,11 @@ def dumps(thing: Any) -> bytes:
     try:
         data: bytes = cloudpickle.dumps(thing)
         return data
+    except Exception as error:  # whatever the pickling of somebody else's object raises
+        raise PlanError(
+            f"{kind.__qualname__} cannot travel to the peers: {error}. What belongs to one process (a connection, "
+            "a lock, a file) is made in the adapter's make() or open(), not before"
+        ) from error
     finally:
         for module in strangers:
             cloudpickle.unregister_pickle_by_value(module)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ._errors import HistoryError
+from .triggers import CALL_KINDS
 
 KEPT_TYPES = (
     "NoneType",
@@ -59,6 +60,8 @@ class Guarantees:
             cost = getattr(self, name)
             if cost is not None and (type(cost) is not int or cost < 0):
                 raise ValueError(f"{name}={cost!r}: allowed are None (any number) and whole numbers from 0")
+        if not set(self.gate) <= set(CALL_KINDS):
+            raise ValueError(f"gate={self.gate!r}: allowed are {', '.join(CALL_KINDS)}")
         unknown = sorted(set(self.types) - set(KEPT_TYPES))
         if unknown or not self.types:
             raise ValueError(f"types={self.types!r}: at least one, each out of {', '.join(KEPT_TYPES)}")

@@ -102,6 +102,9 @@ class History:
                     header = _header(fields)
                 else:
                     events.append(_event(fields, header[0]))
+            except json.JSONDecodeError as error:
+                hint = "; a plan is for monkeywrench replay" if number == 1 else ""
+                raise HistoryError(f"{source}, line {number}: not JSON: {error.msg}{hint}") from None
             except (HistoryError, PlanError, ValueError) as error:
                 raise HistoryError(f"{source}, line {number}: {error}") from None
         if header is None:

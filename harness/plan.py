@@ -138,7 +138,8 @@ class Plan:
         try:
             return cls.from_json(json.loads(text))
         except json.JSONDecodeError as error:
-            raise PlanError(f"{source}, line {error.lineno}: not JSON: {error.msg}") from None
+            hint = "; a history is for monkeywrench check" if error.msg == "Extra data" else ""
+            raise PlanError(f"{source}, line {error.lineno}: not JSON: {error.msg}{hint}") from None
         except PlanError as error:
             raise PlanError(f"{source}: {error}") from None
 

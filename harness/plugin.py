@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _SECTION = "monkeywrench"
 _verdicts = pytest.StashKey[list["Verdict"]]()
+_passed = pytest.StashKey[bool]()
 
 
 class Wrench:
@@ -31,34 +32,43 @@ class Wrench:
     def __init__(self, make_directory: Callable[[], Path], verdicts: list[Verdict]) -> None:
         self._make_directory = make_directory
         self._verdicts = verdicts
+        self.trials: list[Trial] = []
 
     def trial(self, *args: Any, **kwargs: Any) -> Trial:
         """Return a new trial; it takes what ``monkeywrench.harness.Trial`` takes, and runs when told."""
         from monkeywrench.harness.trial import Trial
 
-        return Trial(*args, runner=self._run, **kwargs)
+        trial = Trial(*args, runner=self._run, **kwargs)
+        self.trials.append(trial)
+        return trial
 
     def _run(self, plan: Plan, adapter: Adapter | None) -> Verdict:
-        from monkeywrench.harness import runner
+        from monkeywrench.harness import adapters, runner
 
         verdict = runner.run(plan, adapter=adapter)
         if not verdict.valid:
             verdict = runner.keep(verdict, self._make_directory())
+            if adapter is not None and not adapters.is_found_again(adapter):
+                verdict = verdict.replayed_by(f"this test again, with seed={plan.seed}")
         self._verdicts.append(verdict)
         return verdict
 
 
 @pytest.fixture
-def monkeywrench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Wrench:
+def monkeywrench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wrench]:
     """Trials: real producers and consumers around a queue, with faults thrown in.
 
     ``monkeywrench.trial(producers=2, messages=50).kill("producer-0", at=write(17)).run()`` returns a verdict. If a
-    verdict is not valid, its plan and history are kept in a directory that the test's report names.
+    verdict is not valid, its plan and history are kept in a directory that the test's report names. A trial that is
+    made and never run fails the test.
     """
     _need_fifos()
     verdicts: list[Verdict] = request.node.stash.setdefault(_verdicts, [])
     name = "".join(letter if letter.isalnum() else "-" for letter in request.node.name)[:40]
-    return Wrench(lambda: tmp_path_factory.mktemp(f"monkeywrench-{name}-"), verdicts)
+    wrench = Wrench(lambda: tmp_path_factory.mktemp(f"monkeywrench-{name}-"), verdicts)
+    yield wrench
+    if request.node.stash.get(_passed, False) and not all(trial.has_run for trial in wrench.trials):
+        pytest.fail("a trial was made and never run: call its run()", pytrace=False)
 
 
 @pytest.fixture
@@ -91,6 +101,8 @@ def pipe_queue(fifo_path: Path) -> Iterator[SimplePipeQueue]:
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Add the verdicts that are not valid to the report of a test that failed."""
     report = yield
+    if report.when == "call":
+        item.stash[_passed] = report.passed
     if report.when == "call" and report.failed:
         for verdict in item.stash.get(_verdicts, []):
             if not verdict.valid:

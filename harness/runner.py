@@ -7,11 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from . import _client, _travel
-from ._errors import HarnessError
+from ._errors import HarnessError, PlanError
 from ._root import ADAPTER_FILE, OUTPUT_FILE, PLAN_FILE
 from .adapters import Adapter, load
 from .history import History
 from .plan import Plan
+from .triggers import Call
 from .verdict import Verdict, judge
 
 HISTORY_FILE = "history.jsonl"
@@ -33,6 +34,7 @@ def run(
     Raises PlanError if there is no such queue; HarnessError if the harness failed, with what it said.
     """
     queue = adapter or load(plan.queue)
+    _check_reach(plan, queue)
     with _client.directory() as directory:
         (directory / PLAN_FILE).write_text(plan.dumps())
         if adapter is not None:
@@ -42,6 +44,17 @@ def run(
             raise HarnessError(f"the trial root ended with status {status}. {_said(directory / OUTPUT_FILE)}")
         history = History.collect(plan, queue.guarantees, directory)
     return judge(history)
+
+
+def _check_reach(plan: Plan, queue: Adapter) -> None:
+    """Raise PlanError for a fault at a call which the gate does not see in this queue."""
+    seen = queue.guarantees.gate
+    for fault in plan.faults:
+        if isinstance(fault.at, Call) and fault.at.kind not in seen:
+            raise PlanError(
+                f"{fault}: {plan.queue} says that the gate sees its {' and '.join(seen) or 'nothing'} only; "
+                "messages(n) and elapsed(seconds) reach every queue"
+            )
 
 
 def keep(verdict: Verdict, directory: Path) -> Verdict:

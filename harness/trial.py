@@ -6,6 +6,7 @@ import dataclasses
 import random
 from collections.abc import Callable
 
+from ._errors import PlanError
 from .adapters import DEFAULT, Adapter, absolute, load, reference_of
 from .faults import Kill
 from .plan import Plan
@@ -22,7 +23,7 @@ def draw_seed() -> int:
 class Trial:
     """One plan in the making. Each method checks what it is told at once, and returns the trial.
 
-    queue: an adapter, or what ``harness.adapters.load`` takes; the built-in queue by default.
+    queue: an adapter, its class, or what ``harness.adapters.load`` takes; the built-in queue by default.
     producers, consumers: how many peers of each role.
     messages: how many each producer puts.
     seed: draws the messages; a new one by default.
@@ -33,7 +34,7 @@ class Trial:
 
     def __init__(
         self,
-        queue: Adapter | str = DEFAULT,
+        queue: Adapter | type[Adapter] | str = DEFAULT,
         *,
         producers: int = 1,
         consumers: int = 1,
@@ -45,7 +46,12 @@ class Trial:
         name: str = "trial",
         runner: Callable[[Plan, Adapter | None], Verdict] | None = None,
     ) -> None:
+        if isinstance(queue, type) and issubclass(queue, Adapter):
+            queue = queue()
+        if not isinstance(queue, (Adapter, str)):
+            raise PlanError(f"queue={queue!r}: an adapter is allowed, or the name of one")
         self._adapter = queue if isinstance(queue, Adapter) else None
+        self.has_run = False
         self._runner = runner or (lambda plan, adapter: run(plan, adapter=adapter))
         if isinstance(queue, str):
             load(queue)
@@ -72,4 +78,5 @@ class Trial:
 
     def run(self) -> Verdict:
         """Run the trial, and return the verdict on it. See ``harness.run``."""
+        self.has_run = True
         return self._runner(self.plan, self._adapter)

@@ -110,6 +110,12 @@ Trigger: TypeAlias = Messages | Call | Elapsed
 TRIGGERS: dict[str, type[Trigger]] = {"messages": Messages, "call": Call, "elapsed": Elapsed}
 
 
+def check(trigger: object) -> None:
+    """Raise PlanError unless this is a trigger."""
+    if type(trigger) not in TRIGGERS.values():
+        raise PlanError(f"at={trigger!r}: allowed are messages(n), read(n), write(n) and elapsed(seconds)")
+
+
 def messages(n: int) -> Messages:
     """Return the trigger: after the peer's *n*-th message, counted from 1."""
     return Messages(n)

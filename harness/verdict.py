@@ -19,7 +19,7 @@ from .ledger import Ledger
 VALID, INVALID, UNKNOWN = "valid", "invalid", "unknown"
 # From harmless to worst, for what sums up several verdicts.
 RANK = (VALID, UNKNOWN, INVALID)
-MOST_SHOWN = 6
+MOST_SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +65,17 @@ class Verdict:
         """Return the verdict as a person reads it: what was found, its evidence, and how to see it again."""
         plan = self.history.plan
         lines = [f"{self.summary()} ({plan.name} on {plan.queue}, seed {plan.seed})"]
-        for finding in self.findings[:MOST_SHOWN]:
-            lines.append(f"  {finding.kind}: {finding.sentence}")
-            lines += [f"      {line}" for line in finding.details]
-        if len(self.findings) > MOST_SHOWN:
-            lines.append(f"  … and {len(self.findings) - MOST_SHOWN} more findings")
+        for kind in dict.fromkeys(finding.kind for finding in self.findings):
+            found = [finding for finding in self.findings if finding.kind == kind]
+            for finding in found[:MOST_SHOWN]:
+                lines.append(f"  {kind}: {finding.sentence}")
+                lines += [f"      {line}" for line in finding.details]
+            if len(found) > MOST_SHOWN:
+                lines.append(f"  {kind}: … and {len(found) - MOST_SHOWN} more")
         lines += [f"  proves nothing: {doubt}" for doubt in self.doubts]
         lines += [f"  fault: {sentence}" for sentence in self.struck]
-        lines.append("  messages: " + ", ".join(f"{count} {what}" for what, count in self.counts.items() if count))
+        counts = ", ".join(f"{count} {what}" for what, count in self.counts.items() if count)
+        lines.append(f"  messages: {counts or 'none'}")
         if self.replay:
             lines.append(f"  replay: {self.replay}")
         return "\n".join(lines)
@@ -103,11 +106,11 @@ def judge(
             doubts.append(f"the checker {checker.__name__} crashed:\n{traceback.format_exc()}")
     beyond = [strike for strike in ledger.strikes if strike.beyond_posix]
     if beyond and findings and not history.guarantees.foreign_bytes:
+        what = "; ".join(f"{finding.kind} {', '.join(finding.peers[:1])}".strip() for finding in findings[:MOST_SHOWN])
         doubts += [
-            f"{strike.sentence}: no POSIX system cuts such a write, and {history.plan.queue} promises nothing "
-            f"for foreign bytes; what followed ({finding.kind}: {finding.sentence}) is not held against it"
+            f"{strike.planned}: no POSIX system cuts a write so short, and {history.plan.queue} does not promise "
+            f"foreign_bytes; not held against it: {what}"
             for strike in beyond
-            for finding in findings[:1]
         ]
         findings = []
     status = INVALID if findings else UNKNOWN if doubts else VALID

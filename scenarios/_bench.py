@@ -60,9 +60,8 @@ def run_bench(shapes: Sequence[str], *, rounds: int, as_json: bool, no_color: bo
             console.print()
         for reason in dict.fromkeys(f"{each.contender}: {each.reason}" for each in series if each.reason):
             console.print(f"skipped {reason}", highlight=False, markup=False)
-        console.print(
-            f"medians of {rounds} rounds, Python {platform.python_version()}, {platform.system()}", highlight=False
-        )
+        times = "one round" if rounds == 1 else f"medians of {rounds} rounds"
+        console.print(f"{times}, Python {platform.python_version()}, {platform.system()}", highlight=False)
     return 0
 
 

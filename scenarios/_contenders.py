@@ -46,8 +46,8 @@ class Contender(ABC):
         """Return why it cannot be timed here, or ``None`` if it can."""
         try:
             importlib.import_module(cls.needs)
-        except ImportError as error:
-            return f"{cls.needs} is not installed ({error})"
+        except ImportError:
+            return f"{cls.needs} is not installed"
         return None
 
     @abstractmethod

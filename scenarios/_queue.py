@@ -41,7 +41,7 @@ def put_message(path: Path, text: str, *, as_json: bool, timeout: float | None) 
     except TimeoutError:
         return _fail(f"nobody took the message for {timeout:g} s; it is gone, for a FIFO keeps nothing by itself")
     except (PipeQueueError, OSError, TypeError, ValueError) as error:
-        return _fail(str(error))
+        return _fail(_words(error))
     return OK
 
 
@@ -53,9 +53,9 @@ def get_messages(path: Path, *, count: int, timeout: float | None) -> int:
                 message = end.get(timeout)
                 click.echo(message if isinstance(message, str) else repr(message))
     except queue.Empty:
-        return _fail(f"no message in {path} for {timeout:g} s")
+        return _fail(f"no message in {path}" + (f" for {timeout:g} s" if timeout else ""))
     except (PipeQueueError, OSError) as error:
-        return _fail(str(error))
+        return _fail(_words(error))
     return OK
 
 
@@ -110,6 +110,13 @@ def _kind(mode: int) -> str:
         stat.S_IFLNK: "symbolic link",
     }
     return kinds.get(stat.S_IFMT(mode), "device")
+
+
+def _words(error: Exception) -> str:
+    """Return what an error says, without its number."""
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
 
 
 def _fail(message: str) -> int:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -73,9 +75,10 @@ def run_scenarios(
             for scenario, plan in todo:
                 progress.update(task, description=escape(plan.name))
                 began = time.monotonic()
-                verdict = runner.run(plan).replayed_by(
-                    f"monkeywrench run {scenario.name} --queue {shlex.quote(queue)} --seed {seed}"
-                )
+                again = f"monkeywrench run {scenario.name} --queue {shlex.quote(queue)} --seed {seed}"
+                if patience != cli.DEFAULT_PATIENCE_S:
+                    again += f" --patience {patience:g}"
+                verdict = runner.run(plan).replayed_by(again)
                 if report is not None:
                     verdict = runner.keep(verdict, report / _file_name(plan))
                 done.append((verdict, time.monotonic() - began))
@@ -84,6 +87,9 @@ def run_scenarios(
                     console.print(f"{verdict.status:<8} {plan.name}", highlight=False, markup=False)
         except KeyboardInterrupt:
             interrupted = True
+    if interrupted and not done:
+        console.print(f"stopped before the first trial had ended (seed {seed})", highlight=False)
+        return cli.INTERRUPTED
     if not quiet:
         console.print(_table(done))
     for verdict, _ in done:
@@ -113,8 +119,17 @@ def _file_name(plan: Plan) -> str:
     return re.sub(r"\W+", "-", plan.name)
 
 
+class _Console(Console):
+    """Rich's console; but whoever reads its output no longer (``| head``) has found nothing wrong with a queue."""
+
+    def on_broken_pipe(self) -> None:
+        """End, as a process ends that SIGPIPE kills."""
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(cli.BROKEN_PIPE)
+
+
 def _console(no_color: bool) -> Console:
-    return Console(no_color=no_color or None, soft_wrap=False)
+    return _Console(no_color=no_color or None, soft_wrap=False)
 
 
 def _explain(console: Console, verdict: Verdict) -> None:
@@ -135,7 +150,7 @@ def _table(done: Sequence[tuple[Verdict, float]]) -> Table:
         table.add_row(
             escape(verdict.history.plan.name),
             f"[{_STYLE[verdict.status]}]{escape(verdict.summary())}[/]",
-            f"{verdict.counts['received']}/{verdict.counts['put']}",
+            f"{verdict.counts['received']}/{verdict.counts['put'] + verdict.counts['recovered']}",
             f"{seconds:.2f}",
         )
     return table

@@ -12,6 +12,9 @@ import click
 # Exit statuses; click itself exits with 2 for what it does not understand.
 VALID, FINDING, USAGE, UNKNOWN, HARNESS = 0, 1, 2, 3, 4
 INTERRUPTED = 130
+BROKEN_PIPE = 141
+
+DEFAULT_PATIENCE_S = 5.0
 
 
 class _Group(click.Group):
@@ -32,7 +35,7 @@ class _Group(click.Group):
         except (PlanError, HistoryError) as error:
             raise click.UsageError(str(error)) from error
         except HarnessError as error:
-            click.echo(f"Error: the harness itself failed: {error}", err=True)
+            click.echo(f"Error: the harness itself, or the adapter, failed: {error}", err=True)
             ctx.exit(HARNESS)
         except KeyboardInterrupt:
             click.echo("Interrupted.", err=True)
@@ -80,7 +83,7 @@ _no_color = click.option("--no-color", is_flag=True, help="Plain text. So does t
 @click.option(
     "--patience",
     type=click.FloatRange(0.1, 86_400),
-    default=5.0,
+    default=DEFAULT_PATIENCE_S,
     show_default=True,
     metavar="SECONDS",
     help="Without any event for so long, peers are stuck.",
@@ -200,7 +203,10 @@ def put(path: Path, message: str, as_json: bool, timeout: float | None) -> None:
 @click.option("--count", type=click.IntRange(1), default=1, show_default=True, help="How many messages to get.")
 @_timeout
 def get(path: Path, count: int, timeout: float | None) -> None:
-    """Get messages from the queue at PATH: text as it is, anything else as Python writes it."""
+    """Get messages from the queue at PATH: text as it is, anything else as Python writes it.
+
+    The FIFO is made if it is missing. Without --timeout, this waits until messages come.
+    """
     from monkeywrench.scenarios._queue import get_messages
 
     sys.exit(get_messages(path, count=count, timeout=timeout))

@@ -10,6 +10,7 @@ import importlib
 import importlib.util
 import os
 import sys
+import sysconfig
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
@@ -23,6 +24,8 @@ ADAPTERS: dict[str, str] = {
     "multiprocessing.Queue": f"{__name__}.multiprocessing:QueueAdapter",
 }
 DEFAULT = "pipes.SimplePipeQueue"
+# What is in there is found by its name, in any process of this Python.
+_INSTALLED = tuple({sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")})
 
 
 def load(reference: str) -> Adapter:
@@ -34,6 +37,8 @@ def load(reference: str) -> Adapter:
     Raises PlanError for a name that is not known, and for one which cannot be imported, with the reason.
     """
     where, separator, name = ADAPTERS.get(reference, reference).rpartition(":")
+    if reference.endswith(".py"):
+        raise PlanError(f"queue {reference!r}: which object of that file? Say {reference}:NAME")
     if not separator or not where or not name:
         near = difflib.get_close_matches(reference, ADAPTERS, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
@@ -42,10 +47,16 @@ def load(reference: str) -> Adapter:
             "your own: 'module:object' or 'file.py:object')"
         )
     try:
-        found = _from_file(where) if where.endswith(".py") else importlib.import_module(where)
+        found: Any = _from_file(where) if where.endswith(".py") else importlib.import_module(where)
         for part in name.split("."):
+            if not hasattr(found, part):
+                raise PlanError(f"queue {reference!r}: {where} has no {name!r}")
             found = getattr(found, part)
-        made: Any = found() if callable(found) and not isinstance(found, Adapter) else found
+        if isinstance(found, type) and not issubclass(found, Adapter):
+            raise PlanError(f"queue {reference!r}: {name} is no monkeywrench.harness.Adapter")
+        made = found() if callable(found) and not isinstance(found, Adapter) else found
+    except PlanError:
+        raise
     except Exception as error:  # it is somebody else's code that runs here
         raise PlanError(f"queue {reference!r} cannot be loaded: {type(error).__name__}: {error}") from error
     if not isinstance(made, Adapter):
@@ -60,17 +71,25 @@ def absolute(reference: str) -> str:
 
 
 def reference_of(adapter: Adapter) -> str:
-    """Return the text by which ``load`` finds an adapter again, as well as it can be told."""
+    """Return the text by which ``load`` finds an adapter of this kind again, in whatever directory."""
     kind = type(adapter)
     place = f"{kind.__module__}:{kind.__qualname__}"
     for name, known in ADAPTERS.items():
         if known == place:
             return name
-    module = sys.modules.get(kind.__module__)
-    file = getattr(module, "__file__", None)
-    if module is not None and file is not None and not importable(module):
-        return f"{os.path.abspath(file)}:{kind.__qualname__}"
-    return place
+    file = getattr(sys.modules.get(kind.__module__), "__file__", None)
+    if file is None or any(file.startswith(path + os.sep) for path in _INSTALLED):
+        return place
+    return f"{os.path.abspath(file)}:{kind.__qualname__}"
+
+
+def is_found_again(adapter: Adapter) -> bool:
+    """Whether ``load`` makes the same adapter again, from the text that ``reference_of`` returns."""
+    kind = type(adapter)
+    try:
+        return "<locals>" not in kind.__qualname__ and vars(kind()) == vars(adapter)
+    except Exception:  # somebody else's constructor, which wants arguments
+        return False
 
 
 def importable(module: ModuleType) -> bool:
@@ -97,15 +116,28 @@ def importable(module: ModuleType) -> bool:
     return spec.origin == "frozen" or os.path.realpath(spec.origin) == os.path.realpath(file)
 
 
-def _from_file(path: str) -> Any:
-    name = f"_monkeywrench_{os.path.splitext(os.path.basename(path))[0]}"
-    spec = importlib.util.spec_from_file_location(name, path)
+def _from_file(path: str) -> ModuleType:
+    """Return the module in a file, which finds its neighbours as if it had been imported by its name."""
+    path = os.path.abspath(path)
+    directory, name = os.path.split(path.removesuffix(".py"))
+    while os.path.exists(os.path.join(directory, "__init__.py")):
+        directory, package = os.path.split(directory)
+        name = f"{package}.{name}"
+    if directory not in sys.path:
+        sys.path.append(directory)
+    loaded = sys.modules.get(name)
+    if loaded is None and (spec := importlib.util.find_spec(name)) is not None and spec.origin == path:
+        return importlib.import_module(name)
+    if loaded is not None and getattr(loaded, "__file__", None) == path:
+        return loaded
+    # Another module has the name already; this one gets one of its own.
+    spec = importlib.util.spec_from_file_location(f"_monkeywrench_{name.replace('.', '_')}", path)
     if spec is None or spec.loader is None:
         raise ImportError(f"{path} is no Python file")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
+    sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
 
 
-__all__ = ["ADAPTERS", "DEFAULT", "Adapter", "absolute", "importable", "load", "reference_of"]
+__all__ = ["ADAPTERS", "DEFAULT", "Adapter", "absolute", "importable", "is_found_again", "load", "reference_of"]

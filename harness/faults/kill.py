@@ -7,6 +7,7 @@ import signal
 from dataclasses import dataclass
 from typing import ClassVar
 
+from .. import triggers
 from .._errors import PlanError
 from ..triggers import Trigger
 
@@ -26,6 +27,7 @@ class Kill:
     replace: bool = False
 
     def __post_init__(self) -> None:
+        triggers.check(self.at)
         if type(self.replace) is not bool:
             raise PlanError(f"replace={self.replace!r}: true or false is allowed")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from .. import triggers
 from ..triggers import Trigger
 
 
@@ -18,6 +19,9 @@ class Noop:
 
     peer: str
     at: Trigger
+
+    def __post_init__(self) -> None:
+        triggers.check(self.at)
 
     def __str__(self) -> str:
         return f"strike {self.peer} {self.at}, without effect"

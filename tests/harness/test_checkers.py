@@ -236,4 +236,4 @@ def test_queue_is_blamed_for_foreign_bytes_only_if_it_promised():
     assert cut(foreign_bytes=True).status == "invalid"
     verdict = cut()
     assert verdict.status == "unknown"
-    assert "no POSIX system cuts such a write" in verdict.doubts[0]
+    assert "no POSIX system cuts a write so short" in verdict.doubts[0]

@@ -201,4 +201,5 @@ def test_descriptors_do_not_grow_with_trials():
     ancestor = _client.ancestor().process.pid
     count = len(os.listdir(f"/proc/{ancestor}/fd"))
     assert Trial(messages=3).run().valid
-    assert len(os.listdir(f"/proc/{ancestor}/fd")) == count
+    # It may just be looking at a directory.
+    wait_for("the ancestor has no more than before", lambda: len(os.listdir(f"/proc/{ancestor}/fd")) <= count)

@@ -60,6 +60,7 @@ def test_plan_that_cannot_be_is_refused(change, message):
     [
         (lambda: messages(0), "n=0: a whole number from 1"),
         (lambda: write(0), "n=0"),
+        (lambda: Kill("producer-0", 3), r"at=3: allowed are messages\(n\), read\(n\)"),
         (lambda: elapsed(-1), "seconds=-1: seconds from 0"),
         (lambda: Kill("producer-0", messages(1), replace=1), "replace=1: true or false"),
         (lambda: write(1, byte=-1), "byte=-1: a whole number from 0"),
@@ -111,7 +112,10 @@ def test_text_that_is_no_plan_is_refused(text, message):
     [
         ("multiprocesing.Queue", "did you mean 'multiprocessing.Queue'?"),
         ("no.such.module:Queue", "cannot be loaded: ModuleNotFoundError"),
-        ("json:NoSuchThing", "cannot be loaded: AttributeError"),
+        ("json:NoSuchThing", "json has no 'NoSuchThing'"),
+        ("json:JSONDecoder", "JSONDecoder is no monkeywrench.harness.Adapter"),
+        ("adapter.py", "which object of that file? Say adapter.py:NAME"),
+        (42, "queue=42: an adapter is allowed, or the name of one"),
         ("json:dumps", "cannot be loaded: TypeError: dumps() missing"),
         ("math:pi", "is no monkeywrench.harness.Adapter"),
         ("/no/such/file.py:Queue", "cannot be loaded: FileNotFoundError"),

@@ -76,6 +76,21 @@ def test_failed_trial_reports_the_verdict_and_a_replay_that_shows_it_again(proje
     assert "message 3 of producer-0" in again.stdout
 
 
+def test_adapter_that_is_not_found_again_replays_by_its_test(project):
+    source = BROKEN.replace(
+        "def test_it", "def theirs():\n    class Local(Forgetful): ...\n    return Local()\n\ndef test_it"
+    )
+    result = project(source.replace("trial(Forgetful()", "trial(theirs()"))
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["  replay: this test again, with seed=4"])
+
+
+def test_trial_that_is_never_run_fails_its_test(project):
+    result = project("def test_it(monkeywrench):\n    monkeywrench.trial(messages=3)\n")
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["a trial was made and never run: call its run()"])
+
+
 def test_adapter_in_conftest_reaches_the_peers(project):
     result = project(
         """

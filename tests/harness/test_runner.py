@@ -1,9 +1,22 @@
 """Whole trials: real processes, real kills, true verdicts."""
 
 import re
+import sys
 
 import pytest
-from monkeywrench.harness import HarnessError, Plan, PlanError, Trial, elapsed, messages, read, run, runner, write
+from monkeywrench.harness import (
+    Guarantees,
+    HarnessError,
+    Plan,
+    PlanError,
+    Trial,
+    elapsed,
+    messages,
+    read,
+    run,
+    runner,
+    write,
+)
 from monkeywrench.harness.adapters.pipes import SimplePipeQueueAdapter
 from monkeywrench.harness.plan import HEAL_CONSUMER, HEAL_PRODUCER
 
@@ -115,13 +128,16 @@ def test_standard_queue_is_not_blamed_for_what_posix_forbids():
     trial = Trial(STANDARD, messages=20, large_every=0, patience_s=1.5).kill("producer-0", at=write(5, byte=3))
     verdict = trial.run()
     assert verdict.status == "unknown", verdict
-    assert "no POSIX system cuts such a write" in verdict.doubts[0]
+    assert "no POSIX system cuts a write so short" in verdict.doubts[0]
 
 
 def test_fault_that_is_never_reached_is_unknown():
     verdict = Trial(messages=5, large_every=0).kill("producer-0", at=write(1000)).run()
     assert verdict.status == "unknown"
-    assert verdict.doubts == ("SIGKILL to producer-0 before write 1000: it never struck",)
+    why = "it never struck: the gate saw it make 5 writes (by os.write, or a socket's methods)"
+    assert verdict.doubts == (f"SIGKILL to producer-0 before write 1000: {why}",)
+    verdict = Trial(messages=5).kill("consumer-0", at=messages(5)).kill("producer-0", at=messages(2)).run()
+    assert verdict.doubts == ("SIGKILL to consumer-0 after message 5: it never struck: it had 3 messages",)
 
 
 def test_same_plan_strikes_at_the_same_place():
@@ -192,6 +208,41 @@ def test_adapter_defined_in_a_function_travels_too():
         pass
 
     verdict = Trial(Local(), messages=5).run()
+    assert verdict.valid, verdict
+
+
+def test_adapter_that_cannot_travel_says_what_to_do():
+    import threading
+
+    class HoldsALock(SimplePipeQueueAdapter):
+        def __init__(self):
+            super().__init__()
+            self.lock = threading.Lock()
+
+    with pytest.raises(PlanError, match=r"HoldsALock cannot travel to the peers: .* is made in the adapter's make\(\)"):
+        Trial(HoldsALock()).run()
+
+
+class Unseen(SimplePipeQueueAdapter):
+    guarantees = Guarantees(gate=("write",))
+
+
+def test_fault_at_a_call_that_the_gate_does_not_see_is_refused():
+    with pytest.raises(PlanError, match=r"before read 3: .* says that the gate sees its write only; messages\(n\)"):
+        Trial(Unseen).kill("consumer-0", at=read(3)).run()
+    verdict = Trial(Unseen, messages=5).kill("producer-0", at=write(3)).run()
+    assert verdict.valid, verdict
+
+
+def test_adapter_finds_its_neighbours_from_any_directory(tmp_path, monkeypatch):
+    (tmp_path / "neighbour_of_mine.py").write_text(
+        "from monkeywrench.harness.adapters.pipes import SimplePipeQueueAdapter\n"
+    )
+    (tmp_path / "with_neighbour.py").write_text(
+        "from neighbour_of_mine import SimplePipeQueueAdapter\nclass Mine(SimplePipeQueueAdapter):\n    pass\n"
+    )
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    verdict = run(Trial(f"{tmp_path}/with_neighbour.py:Mine", messages=5).plan)
     assert verdict.valid, verdict
 
 

@@ -145,6 +145,13 @@ def test_file_that_is_none_is_refused_with_its_line(wrench, tmp_path, name):
     assert re.search(rf"{name}, line \d: ", done.stderr), done.stderr
 
 
+def test_reader_that_goes_away_is_no_finding(tmp_path):
+    with subprocess.Popen(command("run", "--seed", 3), stdout=subprocess.PIPE, text=True, cwd=tmp_path) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.wait(60) == 141
+
+
 def test_harness_that_fails_has_an_exit_status_of_its_own(wrench, tmp_path):
     (tmp_path / "mine.py").write_text(
         "from monkeywrench.harness.adapters.pipes import SimplePipeQueueAdapter\n"
@@ -154,7 +161,7 @@ def test_harness_that_fails_has_an_exit_status_of_its_own(wrench, tmp_path):
     for reference in ("mine.py:Mine", "mine:Mine"):
         done = wrench("run", "torn-write", "--queue", reference)
         assert done.returncode == 4, done.stderr
-        assert "the harness itself failed" in done.stderr
+        assert "the adapter's make() failed:" in done.stderr
         assert "not today" in done.stderr
 
 
