@@ -67,8 +67,8 @@ class Nemesis:
 
     def tell_what_did_not_strike(self) -> None:
         """Record how far the peer came, for each fault whose place it never reached. It has ended its work."""
-        for index, fault in self._by_message.values():
-            if fault.at.n > self._ended:
+        for n, (index, _) in self._by_message.items():
+            if n > self._ended:
                 self._recorder.note(f="missed", process=self._peer, fault=index, why=f"it had {self._ended} messages")
         for (kind, n), (index, _) in self._by_call.items():
             if n > self._passed[kind]:
