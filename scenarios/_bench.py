@@ -11,12 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from ._contenders import BASELINE, CONTENDERS, Contender
 from ._measure import SHAPES, Shape
+from ._terminal import console_of, progress_on
 
 _LONGEST_S = 120
 
@@ -33,17 +32,10 @@ class Series:
 
 def run_bench(shapes: Sequence[str], *, rounds: int, as_json: bool, no_color: bool) -> int:
     """Time every installed queue in these shapes, show the medians, and return the exit status."""
-    console = Console(no_color=no_color or None, stderr=as_json)
+    console = console_of(no_color=no_color, stderr=as_json)
     series = [_series(contender, shape) for shape in shapes for contender in CONTENDERS]
     todo = [each for each in series if each.reason is None]
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+    with progress_on(console) as progress:
         task = progress.add_task("", total=rounds * len(todo))
         for _ in range(rounds):
             # All in turn within a round, so that what slows the machine down for a while slows all of them down.

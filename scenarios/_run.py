@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
-import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -18,18 +16,11 @@ from monkeywrench.harness.trial import draw_seed
 from monkeywrench.harness.verdict import INVALID, UNKNOWN, VALID, Verdict
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TextColumn,
-    TimeElapsedColumn,
-)
 from rich.table import Table
 
 from . import cli
 from ._scenario import Scenario
+from ._terminal import console_of, progress_on
 
 EXIT_STATUS = {VALID: cli.VALID, UNKNOWN: cli.UNKNOWN, INVALID: cli.FINDING}
 _STYLE = {VALID: "green", UNKNOWN: "yellow", INVALID: "bold red"}
@@ -55,21 +46,14 @@ def run_scenarios(
             report.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise click.UsageError(f"--report {report}: {error.strerror}") from None
-    console = _console(no_color)
+    console = console_of(no_color=no_color)
     seed = draw_seed() if seed is None else seed
     if not quiet:
         console.print(f"queue {queue}, seed {seed}", highlight=False)
     todo = [(scenario, plan) for scenario in scenarios for plan in scenario.plans(queue, seed, patience_s=patience)]
     done: list[tuple[Verdict, float]] = []
     interrupted = False
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as progress:
+    with progress_on(console, quiet=quiet) as progress:
         task = progress.add_task("", total=len(todo))
         try:
             for scenario, plan in todo:
@@ -111,25 +95,12 @@ def replay_plan(plan: Plan, *, no_color: bool) -> int:
 
 def show_verdict(verdict: Verdict, *, no_color: bool) -> int:
     """Show one verdict, and return the exit status that says the same."""
-    _explain(_console(no_color), verdict)
+    _explain(console_of(no_color=no_color), verdict)
     return EXIT_STATUS[verdict.status]
 
 
 def _file_name(plan: Plan) -> str:
     return re.sub(r"\W+", "-", plan.name)
-
-
-class _Console(Console):
-    """Rich's console; but whoever reads its output no longer (``| head``) has found nothing wrong with a queue."""
-
-    def on_broken_pipe(self) -> None:
-        """End, as a process ends that SIGPIPE kills."""
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(cli.BROKEN_PIPE)
-
-
-def _console(no_color: bool) -> Console:
-    return _Console(no_color=no_color or None, soft_wrap=False)
 
 
 def _explain(console: Console, verdict: Verdict) -> None:

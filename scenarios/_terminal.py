@@ -1,0 +1,37 @@
+"""Where the commands print: one console, and one bar of progress."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from . import cli
+
+
+class _Console(Console):
+    """Rich's console; but whoever reads its output no longer (``| head``) has found nothing wrong with a queue."""
+
+    def on_broken_pipe(self) -> None:
+        """End, as a process ends that SIGPIPE kills."""
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(cli.BROKEN_PIPE)
+
+
+def console_of(*, no_color: bool, stderr: bool = False) -> Console:
+    """Return the console of a command."""
+    return _Console(no_color=no_color or None, stderr=stderr)
+
+
+def progress_on(console: Console, *, quiet: bool = False) -> Progress:
+    """Return a bar of progress, to be entered; it shows nothing where nobody watches, and vanishes in the end."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    return Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal)
