@@ -53,7 +53,8 @@ def main(command: list[str]) -> int:
     print(f"user {os.geteuid()}, {len(held) // 2} pipes held", flush=True)
     with tempfile.TemporaryDirectory(prefix="monkeywrench-") as home:
         # What the command keeps at home, and pytest in its cache, has to be this user's own.
-        environment = {**os.environ, "HOME": home, "TMPDIR": home, "PYTHONDONTWRITEBYTECODE": "1"}
+        own = {"HOME": home, "TMPDIR": home, "HYPOTHESIS_STORAGE_DIRECTORY": home, "PYTHONDONTWRITEBYTECODE": "1"}
+        environment = {**os.environ, **own}
         return subprocess.run(command, env=environment).returncode
 
 

@@ -101,6 +101,7 @@ def test_a_generator_of_the_old_kind_may_use_it(path: str) -> None:
     pq.close()
 
 
+@pytest.mark.usefixtures("deep")
 def test_waiting_coroutines_get_one_message_each_in_turn(path: str) -> None:
     async def main() -> None:
         async with PipeQueue(path, history=False) as pq:

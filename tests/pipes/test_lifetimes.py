@@ -281,6 +281,7 @@ class Killer:
         return call
 
 
+@pytest.mark.usefixtures("deep")
 @pytest.mark.parametrize("message", ["short", LONG], ids=["short", "long"])
 @pytest.mark.parametrize("role", ["put", "get"])
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
@@ -359,6 +360,7 @@ def test_sigkill_at_every_system_call_of_who_is_alone_leaves_nothing_that_the_ne
     record_property("crash points", turn - 1)
 
 
+@pytest.mark.usefixtures("deep")
 def test_sigkill_at_random_moments_costs_at_most_one_message_each(path: str, fork: Fork, system: str) -> None:
     """G2, G3, G4 and G7 together: two producers and two consumers, one of each killed at any moment."""
     chance = random.Random(20240607)
@@ -571,6 +573,7 @@ def test_closing_twice_at_once_closes_once(path: str) -> None:
 # -- descriptors, collection, exit ---------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("deep")
 def test_no_use_of_a_queue_leaves_a_descriptor(path: str) -> None:
     before = descriptors()
     for _ in range(5):

@@ -100,6 +100,7 @@ def test_a_message_that_holds_frames_comes_out_as_one(pq: SimplePipeQueue, path:
     assert pq.empty()
 
 
+@pytest.mark.usefixtures("deep")
 def test_messages_keep_their_order_short_and_long(pq: SimplePipeQueue) -> None:
     messages = [(n, b"x" * (n * 400)) for n in range(20)]
     for message in messages[:10]:
@@ -126,6 +127,7 @@ def test_a_queue_that_is_empty_says_so(pq: SimplePipeQueue) -> None:
     assert pq.empty()
 
 
+@pytest.mark.usefixtures("deep")
 def test_a_queue_that_is_full_says_so_and_nothing_was_put(pq: SimplePipeQueue, path: str) -> None:
     count = fill(pq)
     assert pq.full()
@@ -158,6 +160,7 @@ def test_a_timeout_is_waited_out(pq: SimplePipeQueue) -> None:
     pq.get_many(10_000)
 
 
+@pytest.mark.usefixtures("deep")
 @pytest.mark.parametrize("capacity", [4096, 65536])
 def test_a_capacity_is_taken_and_told(path: str, capacity: int) -> None:
     with SimplePipeQueue(path, history=False, capacity=capacity) as pq:
@@ -176,6 +179,7 @@ def test_a_capacity_is_taken_and_told(path: str, capacity: int) -> None:
 # -- many ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("deep")
 def test_many_come_out_in_order(pq: SimplePipeQueue) -> None:
     messages = [(n, LONG if n % 50 == 7 else "short") for n in range(400)]
     pq.put_many(messages)
@@ -437,6 +441,7 @@ def test_a_queue_can_be_entered_again(path: str) -> None:
         assert not os.path.exists(path)
 
 
+@pytest.mark.usefixtures("deep")
 def test_the_last_one_to_close_tells_what_nobody_read(path: str) -> None:
     first = SimplePipeQueue.pipequeue(path)
     second = SimplePipeQueue.pipequeue(path)
@@ -473,6 +478,7 @@ def foreigner(path: str, pq: SimplePipeQueue) -> Iterator[int]:
     os.close(descriptor)
 
 
+@pytest.mark.usefixtures("deep")
 @pytest.mark.parametrize(
     "noise",
     [b"x", b"noise\n", _frames.MAGIC, _frames.MAGIC + b"\x01\x01\x0f\xff", b"\xc1m", os.urandom(9000)],
