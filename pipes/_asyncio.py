@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Self
 from ._codec import encode
 from ._errors import QueueClosedError
 from ._fifo import Fifo
-from ._frames import MESSAGE, encode_frame
+from ._frames import message_frame
 from ._simple import (
     LONGEST_PAUSE_S,
     NOTHING,
@@ -107,7 +107,7 @@ class PipeQueue(SimplePipeQueue):
         deadline = deadline_after(checked_timeout(timeout))
         body = encode(msg)
         fifo = self._opened()
-        frame = encode_frame(MESSAGE, body)
+        frame = message_frame(body)
         if frame is not None:
             await self._send_soon(fifo, frame, deadline)
             return
@@ -156,7 +156,7 @@ class PipeQueue(SimplePipeQueue):
         if not n:
             return []
         first = await self.get(timeout)
-        return [first, *self._take_many(self._opened(), n - 1, first)]
+        return self._take_many(self._opened(), n, first)
 
     async def drain(self, timeout: float | None = None) -> None:  # type: ignore[override]
         """Wait until nothing is unread, up to `timeout` seconds, or as long as it takes.

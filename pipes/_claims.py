@@ -98,9 +98,9 @@ def read(directory: int, name: str, claim: Claim) -> bytes:
     except FileNotFoundError as error:
         raise BadClaimError(f"its file {name} is missing") from error
     except OSError as error:
-        if _is_regular(directory, name):
-            raise
-        raise BadClaimError(f"{name} is no regular file") from error
+        if _is_irregular(directory, name):
+            raise BadClaimError(f"{name} is no regular file") from error
+        raise
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
@@ -149,8 +149,9 @@ def sweep(directory: int, inode: int) -> None:
                 remove(directory, name)
 
 
-def _is_regular(directory: int, name: str) -> bool:
+def _is_irregular(directory: int, name: str) -> bool:
+    """Whether it is known that this is no regular file. What cannot be asked now may be asked again."""
     try:
-        return stat.S_ISREG(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode)
+        return not stat.S_ISREG(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode)
     except OSError:
         return False

@@ -24,7 +24,8 @@ code  stands for      data
 ====  ==============  ===========================================================================
 
 A message is most often a tuple. A bare array as the whole message is therefore a *tuple*, and a message that
-is a list is extension type 5. Inside a message a bare array is a list, as one expects.
+is a list is extension type 5. Inside a message a bare array is a list, as one expects. A batch is a bare array of
+messages, none of which contains a container, but for tuples as whole messages.
 """
 
 from __future__ import annotations
@@ -38,7 +39,17 @@ from ormsgpack import Ext, packb, unpackb
 
 from ._errors import MessageTooDeepError, MessageTooLargeError, UndecodableError
 
-__all__ = ["MAX_BYTES", "MAX_DEPTH", "MAX_ELEMENTS", "decode", "encode"]
+__all__ = [
+    "MAX_BYTES",
+    "MAX_DEPTH",
+    "MAX_ELEMENTS",
+    "batch_length",
+    "decode",
+    "decode_batch",
+    "encode",
+    "encode_batch",
+    "short_run",
+]
 
 MAX_BYTES: Final = 1 << 30
 """The most bytes that one encoded message may have: 1 GiB."""
@@ -62,6 +73,7 @@ _KNOWN: Final = _LEAVES | _CONTAINERS
 _are_leaves = _LEAVES.issuperset
 _are_known = _KNOWN.issuperset
 _FEW: Final = 8
+_SHORT: Final = 1000
 _are_str = frozenset({str}).issuperset
 
 # Without these, ormsgpack would pack a tuple as a list. Exactness of all other types was checked before.
@@ -75,9 +87,26 @@ def encode(message: object) -> bytes:
     Raises `TypeError` for a type that cannot be kept, naming its place (`msg[2]['k']`); `MessageTooDeepError`
     beyond `MAX_DEPTH` levels; `MessageTooLargeError` beyond `MAX_BYTES` or `MAX_ELEMENTS`.
     """
+    # A short tuple of leaves is what most messages are: it goes first, with nothing called that need not be.
+    if type(message) is tuple and len(message) <= _FEW:
+        for item in message:
+            if type(item) not in _LEAVES:
+                break
+        else:
+            try:
+                encoded = packb(message, _extend, _FLAT)
+            except TypeError:
+                return _encode_odd(message)  # a string with lone surrogates
+            if len(encoded) > MAX_ELEMENTS:
+                _refuse_large(encoded)
+            return encoded
+    return _encode(message)
+
+
+def _encode(message: object) -> bytes:
     kind = type(message)
     try:
-        if (kind is tuple and _is_flat(message)) or kind in _LEAVES:  # type: ignore[arg-type]
+        if kind in _LEAVES or (kind is tuple and _are_leaves(map(type, message))):  # type: ignore[call-overload]
             encoded = packb(message, _extend, _FLAT)
         elif _check(message):
             if kind is tuple:
@@ -121,14 +150,40 @@ def decode(data: bytes) -> Any:
     return value
 
 
-def _is_flat(message: tuple[object, ...]) -> bool:
-    """Whether a tuple holds no containers, and nothing unknown. For a few items a loop is quicker than a set."""
-    if len(message) > _FEW:
-        return _are_leaves(map(type, message))
-    for item in message:  # noqa: SIM110 -- all() costs twice as much
-        if type(item) not in _LEAVES:
-            return False
-    return True
+def short_run(messages: list[Any], at: int, most: int) -> int:
+    """Return how many messages from `at` on, up to `most`, can be in one batch: short leaves, short tuples of them."""
+    stop = min(at + most, len(messages))
+    for index in range(at, stop):
+        message = messages[index]
+        for item in message if type(message) is tuple and len(message) <= _FEW else (message,):
+            kind = type(item)
+            if kind not in _LEAVES or ((kind is str or kind is bytes) and len(item) > _SHORT):
+                return index - at
+    return stop - at
+
+
+def encode_batch(messages: list[Any]) -> bytes | None:
+    """Return the bytes of several messages that can be in one batch; None if there is a string with lone surrogates."""
+    try:
+        return packb(messages, _extend, _FLAT)
+    except TypeError:
+        return None
+
+
+def decode_batch(data: bytes) -> list[Any]:
+    """Return the messages of a batch. Raises `UndecodableError`, and nothing else, for any other bytes."""
+    try:
+        messages = _array(unpackb(data, ext_hook=_revive))
+    except UndecodableError:
+        raise
+    except Exception as error:
+        raise UndecodableError(f"not a batch: {error}") from error
+    return [tuple(message) if type(message) is list else message for message in messages]
+
+
+def batch_length(data: bytes) -> int:
+    """Return how many messages a batch says that it has."""
+    return _head(data, 0)[1] if data and data[0] in _ARRAY_HEADS else 0
 
 
 # -- encoding ------------------------------------------------------------------------------------------------

@@ -16,33 +16,39 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import functools
 import math
 import os
 import select
 import stat
 import sys
-import termios
 import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from . import _claims
+from ._codec import batch_length
 from ._errors import (
     NotAPipeError,
+    PipeQueueError,
     QueueBusyError,
     QueueClosedError,
     UndeliveredWarning,
     UnsafePipeError,
     warn,
 )
-from ._frames import Scanner, Skipped
+from ._frames import BATCH, Scanner, Skipped
 
-__all__ = ["EXISTING", "NEW", "REUSE", "Fifo"]
+try:
+    import fcntl
+    import termios
+except ImportError:  # no POSIX system: a program that has no use for a queue there can import it all the same
+    fcntl = termios = None  # type: ignore[assignment]
+
+__all__ = ["EXISTING", "NEW", "REUSE", "Fifo", "closed_error", "no_fork"]
 
 REUSE: Final = "reuse"
 """Open the FIFO at the path, or make it; leave it there at the end."""
@@ -70,6 +76,8 @@ class Fifo:
     """One open FIFO. Made by `Fifo(...)`, which opens it."""
 
     def __init__(self, path: str, policy: str, capacity: int | None, mode: int) -> None:
+        if not hasattr(os, "mkfifo"):
+            raise PipeQueueError(f"no queue at {path!r}: named pipes need a POSIX system; this one is {sys.platform}")
         self.path = path
         self.mode = mode
         self.fd = -1
@@ -80,8 +88,10 @@ class Fifo:
         self.capacity = 0
         self.read_size = 0
         self.lock = threading.RLock()
-        self.buffer: deque[tuple[int, Any]] = deque()
-        """What was read but not handed out yet, as (kind, payload)."""
+        self.decoded: deque[Any] = deque()
+        """Messages that were taken but not handed out yet. They come first."""
+        self.buffer: deque[tuple[int, bytes]] = deque()
+        """Frames that were read but not handed out yet, as (kind, payload)."""
         self.skipped: list[Skipped] = []
         """What was passed over and not reported yet."""
         self.unclaimed: set[str] = set()
@@ -460,7 +470,7 @@ class Fifo:
         if self.fd < 0 or self._releasing:
             return
         self._releasing = True
-        unread = len(self.buffer)
+        unread = len(self.decoded) + messages_in(self.buffer)
         alone = False
         try:
             alone = self._exclude()
@@ -472,6 +482,7 @@ class Fifo:
             if self._removes:
                 self._remove()
         finally:
+            self.decoded.clear()
             self.buffer.clear()
             self.unclaimed.clear()
             if not self._users:
@@ -496,7 +507,7 @@ class Fifo:
             if not data:
                 break
             left -= len(data)
-            count += len(scanner.feed(data))
+            count += messages_in(scanner.feed(data))
             if self.packets:
                 scanner.finish()
         return count
@@ -513,10 +524,12 @@ class Fifo:
             self.fd = self.directory = self.read_lock = -1
             self._wake = ()
             self._idle_polls = {event: [] for event in self._idle_polls}
-            for descriptor in descriptors:
-                if descriptor >= 0:
-                    os.close(descriptor)
             _all_open.discard(self)
+            # All of them, though one should fail: its error is raised when the others are closed.
+            with contextlib.ExitStack() as closing:
+                for descriptor in descriptors:
+                    if descriptor >= 0:
+                        closing.callback(os.close, descriptor)
 
     def abandon(self) -> None:
         """In a fork's child: close the inherited descriptors, and touch nothing that is the parent's."""
@@ -524,10 +537,16 @@ class Fifo:
         self.lock = threading.RLock()
         self._left = threading.Condition(self.lock)
         self._users.clear()
+        self.decoded.clear()
         self.buffer.clear()
         self.skipped.clear()
         self.unclaimed.clear()
         self._close_descriptors()
+
+
+def messages_in(frames: Iterable[tuple[int, bytes]]) -> int:
+    """Return how many messages there are in these frames, given as (kind, payload)."""
+    return sum(batch_length(payload) if kind == BATCH else 1 for kind, payload in frames)
 
 
 def closed_error(path: str) -> QueueClosedError:
@@ -600,4 +619,5 @@ def _after_fork_in_child() -> None:
         fifo.abandon()
 
 
-os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

@@ -3,22 +3,23 @@
 Laws of this module:
 
 - no input or output: bytes in, frames out; all at once and byte by byte give the same frames;
-- a frame contains the magic at its start and nowhere else. So wherever the magic is found, a frame starts or
-  something foreign does; a torn frame ends before the next magic at the latest; and a frame which was a
-  message's content (somebody sends captured frames through the queue) can never be taken for one.
-  `encode_frame` gives `None` rather than break this law;
+- a frame contains the magic at its start and nowhere else, and does not end with the beginning of one. So wherever
+  the magic is found, a frame starts or something foreign does; a torn frame ends before the next magic at the latest,
+  and can borrow none of its bytes; and a frame which was a message's content (somebody sends captured frames through
+  the queue) can never be taken for one. `encode_frame` gives `None` rather than break this law;
 - an intact frame is found whatever stands before and behind it.
 
 A frame, all numbers big-endian::
 
      0   3 bytes   magic: C1 6D 77. C1 occurs neither in MessagePack's heads nor in UTF-8 text
      3   1 byte    version of this layout: 1
-     4   1 byte    kind: 1 a message, 2 a claim on a long message's file
-     5   2 bytes   length of the payload
-     7   4 bytes   CRC-32 of the payload, started with the preceding four bytes (version, kind, length) as a number
-    11             payload
+     4   2 bytes   length of the payload
+     6   4 bytes   CRC-32 of the payload, started with version, kind and length as a number of 4 bytes (1, 1, 2)
+    10             payload
+    -1   1 byte    kind: 1 a message, 2 a claim on a long message's file, 3 several messages. It comes last, since it is
+                   no part of a magic
 
-The layout up to and with the version stays in every version to come, and so does the first law.
+The layout up to and with the version stays in every version to come, and so does the second law.
 """
 
 from __future__ import annotations
@@ -29,14 +30,17 @@ from typing import Final, NamedTuple
 from zlib import crc32
 
 __all__ = [
+    "BATCH",
     "CLAIM",
     "MAGIC",
     "MAX_FRAME",
     "MAX_PAYLOAD",
     "MESSAGE",
+    "OVERHEAD",
     "Scanner",
     "Skipped",
     "encode_frame",
+    "message_frame",
     "split",
     "whole_message",
 ]
@@ -45,17 +49,24 @@ MAGIC: Final = b"\xc1mw"
 VERSION: Final = 1
 MESSAGE: Final = 1
 CLAIM: Final = 2
+BATCH: Final = 3
 
-_HEADER: Final = struct.Struct(">3sII")
+_HEAD: Final = MAGIC + bytes([VERSION])
+_HEADER: Final = struct.Struct(">4sHI")
 _pack = _HEADER.pack
 _unpack_from = _HEADER.unpack_from
 HEADER_SIZE: Final = _HEADER.size
+OVERHEAD: Final = HEADER_SIZE + 1
+"""How many bytes a frame has beyond its payload."""
 
-MAX_FRAME: Final = min(select.PIPE_BUF, 0xFFFF)
+MAX_FRAME: Final = min(getattr(select, "PIPE_BUF", 512), 0xFFFF)
 """The longest frame, in bytes: what the system writes to a pipe whole or not at all."""
 
-MAX_PAYLOAD: Final = MAX_FRAME - HEADER_SIZE
+MAX_PAYLOAD: Final = MAX_FRAME - OVERHEAD
 
+_KINDS: Final = (MESSAGE, CLAIM, BATCH)
+_TAILS: Final = {kind: bytes([kind]) for kind in _KINDS}
+_MESSAGE_TAIL: Final = _TAILS[MESSAGE]
 _MESSAGE_START: Final = VERSION << 24 | MESSAGE << 16
 
 
@@ -71,20 +82,28 @@ def encode_frame(kind: int, payload: bytes) -> bytes | None:
     size = len(payload)
     if size > MAX_PAYLOAD:
         return None
-    start = VERSION << 24 | kind << 16 | size
-    frame = _pack(MAGIC, start, crc32(payload, start)) + payload
+    frame = _pack(_HEAD, size, crc32(payload, VERSION << 24 | kind << 16 | size)) + payload + _TAILS[kind]
+    return frame if frame.rfind(MAGIC) == 0 else None
+
+
+def message_frame(payload: bytes) -> bytes | None:
+    """Return what `encode_frame` does of a message, quicker."""
+    size = len(payload)
+    if size > MAX_PAYLOAD:
+        return None
+    frame = _pack(_HEAD, size, crc32(payload, _MESSAGE_START | size)) + payload + _MESSAGE_TAIL
     return frame if frame.rfind(MAGIC) == 0 else None
 
 
 def whole_message(data: bytes) -> bytes | None:
     """Return the payload if `data` is one intact message frame and nothing else: the common case, and quick."""
-    size = len(data)
-    if HEADER_SIZE <= size <= MAX_FRAME:
-        magic, start, checksum = _unpack_from(data)
-        if start == _MESSAGE_START + size - HEADER_SIZE and magic == MAGIC:
-            payload = data[HEADER_SIZE:]
+    size = len(data) - OVERHEAD
+    if 0 <= size <= MAX_PAYLOAD:
+        head, length, checksum = _unpack_from(data)
+        if length == size and head == _HEAD and data[-1] == MESSAGE:
+            payload = data[HEADER_SIZE:-1]
             # A second magic is not looked for: who can forge the checksum can leave it out as well.
-            if crc32(payload, start) == checksum:
+            if crc32(payload, _MESSAGE_START | size) == checksum:
                 return payload
     return None
 
@@ -93,17 +112,18 @@ def split(data: bytes) -> tuple[list[tuple[int, bytes]], list[Skipped]]:
     """Return all intact frames in `data` as (kind, payload), in order, and what was skipped between them."""
     frames: list[tuple[int, bytes]] = []
     at, end = 0, len(data)
-    # Quick as long as one message's frame follows the other, which is all that a batch has.
-    while end - at >= HEADER_SIZE:
-        magic, start, checksum = _unpack_from(data, at)
-        stop = at + HEADER_SIZE + (start & 0xFFFF)
-        if magic != MAGIC or start >> 16 != _MESSAGE_START >> 16 or stop > end or stop - at > MAX_FRAME:
+    # Quick as long as one frame follows the other, which is all that queues put there.
+    while end - at >= OVERHEAD:
+        head, size, checksum = _unpack_from(data, at)
+        start = at + HEADER_SIZE
+        stop = start + size
+        if head != _HEAD or stop >= end or size > MAX_PAYLOAD or data[stop] not in _KINDS:
             break
-        payload = data[at + HEADER_SIZE : stop]
-        if crc32(payload, start) != checksum or data.find(MAGIC, at + 1, stop) >= 0:
+        payload, kind = data[start:stop], data[stop]
+        if crc32(payload, VERSION << 24 | kind << 16 | size) != checksum or data.find(MAGIC, at + 1, stop) >= 0:
             break
-        frames.append((MESSAGE, payload))
-        at = stop
+        frames.append((kind, payload))
+        at = stop + 1
     if at == end:
         return frames, []
     scanner = Scanner()
@@ -154,21 +174,24 @@ class Scanner:
             available = limit - start
             complete = final or next_magic >= 0
             reason = ""
-            size = HEADER_SIZE
+            size = OVERHEAD
             if available >= HEADER_SIZE:
-                _, head, checksum = _unpack_from(data, start)
-                size += head & 0xFFFF
-                if head >> 24 != VERSION:
-                    reason = f"a frame of version {head >> 24}, and this is version {VERSION}"
-                elif head >> 16 & 0xFF not in (MESSAGE, CLAIM) or size > MAX_FRAME:
-                    reason = "no known kind of frame"
+                head, length, checksum = _unpack_from(data, start)
+                size += length
+                if head != _HEAD:
+                    reason = f"a frame of version {head[-1]}, and this is version {VERSION}"
+                elif size > MAX_FRAME:
+                    reason = f"a frame that says it has {size} bytes, and {MAX_FRAME} are the most"
                 elif available >= size:
-                    payload = data[start + HEADER_SIZE : start + size]
-                    if crc32(payload, head) == checksum:
-                        frames.append((head >> 16 & 0xFF, payload))
+                    payload, kind = data[start + HEADER_SIZE : start + size - 1], data[start + size - 1]
+                    if crc32(payload, VERSION << 24 | kind << 16 | length) != checksum:
+                        reason = "a frame whose checksum is wrong"
+                    elif kind not in _KINDS:
+                        reason = f"a frame of kind {kind}, which this version does not know"
+                    else:
+                        frames.append((kind, payload))
                         at = start + size
                         continue
-                    reason = "a frame whose checksum is wrong"
             if not reason and available < size:
                 if not complete:
                     self.wanted = size - available

@@ -17,19 +17,30 @@ from types import TracebackType
 from typing import Any, ClassVar, Final, NoReturn, Self
 
 from . import _claims, _stream
-from ._codec import decode, encode
+from ._codec import decode, decode_batch, encode, encode_batch, short_run
 from ._errors import ForeignBytesWarning, QueueClosedError, UndecodableError, warn
 from ._fifo import EXISTING, NEW, REUSE, Fifo, closed_error, no_fork
-from ._frames import CLAIM, MAX_FRAME, MESSAGE, Skipped, encode_frame, split, whole_message
+from ._frames import (
+    BATCH,
+    CLAIM,
+    MAX_FRAME,
+    MAX_PAYLOAD,
+    Skipped,
+    encode_frame,
+    message_frame,
+    split,
+    whole_message,
+)
 
 __all__ = ["SimplePipeQueue"]
 
 NOTHING: Final = object()
 """What is taken when there is no message. Not None, which is one."""
-# The kind of a buffered item which is a message already. Frames have kinds from 1.
-_DECODED: Final = 0
+# A batch goes to one consumer, however short its messages are.
+_MOST_IN_BATCH: Final = 256
 SHORTEST_PAUSE_S: Final = 0.001
 LONGEST_PAUSE_S: Final = 0.02
+FULL_PAUSE_S: Final = 0.0001
 # No kernel cuts a write this short. If something between here and the kernel does, this often in a row, give
 # up.
 _WRITE_ATTEMPTS: Final = 100
@@ -198,8 +209,7 @@ class SimplePipeQueue:
         with fifo.lock:
             if fifo.fd < 0:
                 raise fifo.closed_error()
-            held = sum(len(payload) if kind != _DECODED else 1 for kind, payload in list(fifo.buffer))
-            return held + fifo.unread
+            return len(fifo.decoded) + sum(len(payload) for _, payload in list(fifo.buffer)) + fifo.unread
 
     def empty(self) -> bool:
         """Say whether nothing is unread, neither in the pipe nor read by this consumer but not handed out."""
@@ -235,7 +245,7 @@ class SimplePipeQueue:
         fifo = self._fifo
         if fifo is None:
             fifo = self._opened()
-        frame = encode_frame(MESSAGE, body)
+        frame = message_frame(body)
         if frame is None:
             self._put_long(fifo, body, 0.0)
         elif not self._send(fifo, frame):
@@ -252,7 +262,7 @@ class SimplePipeQueue:
         fifo = self._fifo
         if fifo is None:
             fifo = self._opened()
-        frame = encode_frame(MESSAGE, body)
+        frame = message_frame(body)
         if frame is None:
             self._put_long(fifo, body, timeout)
             return
@@ -287,6 +297,12 @@ class SimplePipeQueue:
         raise OSError(f"writes of {len(frame)} bytes to {self._path!r} are cut off again and again")
 
     def _send_waiting(self, fifo: Fifo, frame: bytes, deadline: float | None) -> None:
+        if self._send(fifo, frame):
+            return
+        if deadline is None or deadline - time.monotonic() > FULL_PAUSE_S:
+            # Room for one message would be told at once, and then for the next: the consumer would wake this process
+            # for each of them. A moment later there is room for many.
+            time.sleep(FULL_PAUSE_S)
         while not self._send(fifo, frame):
             if not fifo.wait(select.POLLOUT, deadline):
                 self._raise_full(fifo)
@@ -379,7 +395,7 @@ class SimplePipeQueue:
         """Return the next message, or NOTHING."""
         with fifo.lock:
             body = None
-            if fifo.packets and not fifo.buffer:
+            if fifo.packets and not fifo.decoded and not fifo.buffer:
                 try:
                     data = os.read(fifo.fd, fifo.read_size)
                 except BlockingIOError:
@@ -404,13 +420,17 @@ class SimplePipeQueue:
                     raise fifo.closed_error()
                 skipped, fifo.skipped = fifo.skipped, []
                 if not skipped:
+                    if fifo.decoded:
+                        return fifo.decoded.popleft()
                     if not fifo.buffer and not self._fill(fifo):
                         return NOTHING
                     if fifo.skipped or not fifo.buffer:
                         continue
                     kind, payload = fifo.buffer.popleft()
-                    if kind == _DECODED:
-                        return payload
+                    if kind == BATCH:
+                        # Here, not below: no other thread may get what lies behind before these are in their place.
+                        self._unpack(fifo, payload)
+                        continue
                     fifo.enter()
             if skipped:
                 # Where warnings are errors this raises: the messages are in the buffer, for the next get.
@@ -433,6 +453,13 @@ class SimplePipeQueue:
                 raise
             finally:
                 fifo.leave()
+
+    def _unpack(self, fifo: Fifo, batch: bytes) -> None:
+        """Take the messages out of a batch. Under the lock."""
+        try:
+            fifo.decoded.extend(decode_batch(batch))
+        except UndecodableError as error:
+            fifo.skipped.append(Skipped(batch, str(error)))
 
     def _fill(self, fifo: Fifo) -> bool:
         """Read once into the buffer; say whether there was anything to read. Under the lock."""
@@ -489,25 +516,40 @@ class SimplePipeQueue:
 
     def _packets_of(self, msgs: Iterable[object]) -> list[tuple[bytes | None, bytes, int]]:
         """Encode messages into packets: (packet, b"", messages in it), or (None, body, 1) for a long message."""
+        messages = list(msgs)
         packets: list[tuple[bytes | None, bytes, int]] = []
         frames: list[bytes] = []
-        room = MAX_FRAME
-        for index, message in enumerate(msgs):
-            try:
-                body = encode(message)
-            except (TypeError, ValueError) as error:
-                raise _at_index(error, index) from None
-            frame = encode_frame(MESSAGE, body)
+        room, count = MAX_FRAME, 0
+        at, most = 0, _MOST_IN_BATCH
+        while at < len(messages):
+            frame = None
+            number = short_run(messages, at, most)
+            if number > 1:
+                batch = encode_batch(messages[at : at + number])
+                if batch is not None and len(batch) > MAX_PAYLOAD:
+                    most = max(1, number * MAX_PAYLOAD // len(batch))
+                    continue
+                frame = None if batch is None else encode_frame(BATCH, batch)
+            if frame is None:
+                number = 1
+                try:
+                    body = encode(messages[at])
+                except (TypeError, ValueError) as error:
+                    raise _at_index(error, at) from None
+                frame = message_frame(body)
             if frames and (frame is None or len(frame) > room):
-                packets.append((b"".join(frames), b"", len(frames)))
-                frames, room = [], MAX_FRAME
+                packets.append((b"".join(frames), b"", count))
+                frames, room, count = [], MAX_FRAME, 0
             if frame is None:
                 packets.append((None, body, 1))
             else:
                 frames.append(frame)
                 room -= len(frame)
+                count += number
+            at += number
+            most = min(2 * most, _MOST_IN_BATCH)
         if frames:
-            packets.append((b"".join(frames), b"", len(frames)))
+            packets.append((b"".join(frames), b"", count))
         return packets
 
     def _partly(self, error: Exception, count: int) -> Exception:
@@ -525,45 +567,29 @@ class SimplePipeQueue:
         n = checked_count(n)
         if not n:
             return []
-        first = self.get(timeout)
-        return [first, *self._take_many(self._opened(), n - 1, first)]
+        return self._take_many(self._opened(), n, self.get(timeout))
 
-    def _take_many(self, fifo: Fifo, most: int, first: Any) -> list[Any]:
-        """Take up to `most` messages after `first`, without waiting. What fails gives all of them back."""
-        messages: list[Any] = []
-        bodies: list[bytes] = []
-        done = 0
+    def _take_many(self, fifo: Fifo, n: int, first: Any) -> list[Any]:
+        """Take up to `n` messages, `first` included, without waiting. What fails gives all of them back."""
+        messages = [first]
         try:
-            while len(messages) < most:
-                bodies, done = self._buffered(fifo, most - len(messages)), 0
-                for body in bodies:
-                    done += 1
-                    try:
-                        messages.append(decode(body))
-                    except UndecodableError as error:
-                        self._report(fifo, Skipped(body, str(error)))
-                if len(messages) < most:
-                    message = self._take(fifo)
-                    if message is NOTHING:
-                        break
-                    messages.append(message)
+            while len(messages) < n:
+                with fifo.lock:
+                    there = fifo.decoded
+                    if there:
+                        messages += [there.popleft() for _ in range(min(len(there), n - len(messages)))]
+                        continue
+                message = self._take(fifo)
+                if message is NOTHING:
+                    break
+                messages.append(message)
         except QueueClosedError:
             pass  # what was taken before is delivered
         except BaseException:
             with fifo.lock:
-                fifo.buffer.extendleft((MESSAGE, body) for body in reversed(bodies[done:]))
-                fifo.buffer.extendleft((_DECODED, message) for message in reversed([first, *messages]))
+                fifo.decoded.extendleft(reversed(messages))
             raise
         return messages
-
-    def _buffered(self, fifo: Fifo, most: int) -> list[bytes]:
-        """Take up to `most` messages from the front of the buffer, as long as they are plain."""
-        bodies: list[bytes] = []
-        with fifo.lock:
-            buffer = fifo.buffer
-            while buffer and len(bodies) < most and buffer[0][0] == MESSAGE:
-                bodies.append(buffer.popleft()[1])
-        return bodies
 
     def drain(self, timeout: float | None = None) -> None:
         """Wait until nothing is unread, up to `timeout` seconds, or as long as it takes.
@@ -667,4 +693,5 @@ def _after_fork_in_child() -> None:
         pipe_queue._forked()
 
 
-os.register_at_fork(after_in_child=_after_fork_in_child)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -7,12 +7,16 @@ dies; what such a reader left of a frame is skipped by the next one, as foreign 
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
 from typing import TYPE_CHECKING, Final
 
 from ._frames import Scanner
+
+try:
+    import fcntl
+except ImportError:  # as in _fifo.py
+    fcntl = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     from ._fifo import Fifo

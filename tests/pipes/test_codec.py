@@ -87,6 +87,32 @@ def test_mixed_nan_and_infinities_come_out() -> None:
     assert shape(codec.decode(codec.encode(message))) == shape(message)
 
 
+plain = leaves | st.builds(tuple, st.lists(leaves, max_size=4))
+
+
+@given(st.lists(plain, max_size=6), st.integers(1, 6))
+@example([(), [], (1,)], 6)
+@example(["\ud800"], 1)
+@example(["x" * 2000, 1], 6)
+def test_a_batch_comes_out_as_it_went_in(some: list[Any], most: int) -> None:
+    number = codec.short_run(some, 0, most)
+    assert number <= min(most, len(some))
+    batch = codec.encode_batch(some[:number])
+    if batch is None:
+        leaves = [leaf for message in some for leaf in (message if type(message) is tuple else [message])]
+        with pytest.raises(UnicodeEncodeError):
+            "".join(leaf for leaf in leaves if type(leaf) is str).encode()
+        return
+    assert codec.batch_length(batch) == number
+    assert shape(codec.decode_batch(batch)) == shape(some[:number])
+
+
+@pytest.mark.parametrize("odd", [[1], {}, {1}, (1, [2]), (1, ()), object(), True.__class__, "x" * 1001, (b"x" * 1001,)])
+def test_a_batch_ends_before_what_it_cannot_hold(odd: object) -> None:
+    assert codec.short_run([1, (2,), odd, 4], 0, 256) == 2
+    assert codec.short_run([1, (2,), odd, 4], 3, 256) == 1
+
+
 class Text(str):
     __slots__ = ()
 
@@ -265,6 +291,8 @@ def test_bytes_are_allowed_up_to_the_limit(monkeypatch: pytest.MonkeyPatch) -> N
 def test_any_bytes_are_a_message_or_undecodable(data: bytes) -> None:
     with contextlib.suppress(UndecodableError):
         codec.decode(data)
+    with contextlib.suppress(UndecodableError):
+        assert len(codec.decode_batch(data)) == codec.batch_length(data)
 
 
 @settings(max_examples=300)

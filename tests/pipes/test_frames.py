@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
@@ -71,6 +73,15 @@ def test_noise_costs_no_intact_frame(pieces: list[tuple[bytes, bytes]], end: byt
         assert sum(len(piece.data) for piece in scanner.skipped) == sum(len(piece.data) for piece in skipped)
 
 
+@pytest.mark.parametrize("borrowed", [1, 2, 3])
+@pytest.mark.parametrize("kind", [MESSAGE, CLAIM])
+def test_a_torn_frame_borrows_nothing_from_the_next(borrowed: int, kind: int) -> None:
+    """What is missing at its end may be just what the next frame begins with."""
+    torn = frame(b"payload" + MAGIC[: borrowed - 1], kind)[:-borrowed]
+    for stream in (torn + frame(b"next"), frame(b"payload" + MAGIC[:2], kind)[:-borrowed] + frame(b"next")):
+        assert split(stream)[0] == [(MESSAGE, b"next")]
+
+
 @given(payloads, payloads, st.data())
 def test_a_torn_frame_costs_only_itself(torn: bytes, intact: bytes, data: st.DataObject) -> None:
     piece = frame(torn)[: data.draw(st.integers(0, len(frame(torn)) - 1))]
@@ -134,12 +145,12 @@ def test_the_longest_frame_is_what_a_pipe_writes_whole() -> None:
 
 @pytest.mark.parametrize(
     ("version", "kind", "reason"),
-    [(2, MESSAGE, "version 2"), (0, MESSAGE, "version 0"), (1, 3, "kind"), (1, 0, "kind")],
+    [(2, MESSAGE, "version 2"), (0, MESSAGE, "version 0"), (1, 4, "kind"), (1, 0, "kind")],
 )
 def test_a_frame_of_another_version_or_kind_is_skipped_and_named(version: int, kind: int, reason: str) -> None:
     payload = b"later"
-    start = version << 24 | kind << 16 | len(payload)
-    other = _frames._pack(MAGIC, start, _frames.crc32(payload, start)) + payload
+    checksum = _frames.crc32(payload, version << 24 | kind << 16 | len(payload))
+    other = struct.pack(">3sBHI", MAGIC, version, len(payload), checksum) + payload + bytes([kind])
     frames, skipped = split(other + frame(b"now"))
     assert frames == [(MESSAGE, b"now")]
     assert reason in skipped[0].reason
@@ -147,8 +158,7 @@ def test_a_frame_of_another_version_or_kind_is_skipped_and_named(version: int, k
 
 
 def test_a_length_beyond_the_longest_frame_is_skipped() -> None:
-    start = 1 << 24 | MESSAGE << 16 | 0xFFFF
-    lie = _frames._pack(MAGIC, start, 0)
+    lie = struct.pack(">3sBHI", MAGIC, 1, 0xFFFF, 0)
     scanner = Scanner()
     # Nothing is waited for: the next frame comes out at once.
     assert scanner.feed(lie + frame(b"next")) == [(MESSAGE, b"next")]
@@ -167,5 +177,5 @@ def test_a_frame_of_one_byte_less_or_more_is_not_whole() -> None:
 def test_a_header_has_the_documented_layout() -> None:
     """Other languages read this too."""
     encoded = frame(b"\xa5hello")
-    assert encoded.hex() == "c16d7701010006" + encoded[7:11].hex() + "a568656c6c6f"
-    assert int.from_bytes(encoded[7:11], "big") == _frames.crc32(b"\xa5hello", 0x01010006)
+    assert encoded.hex() == "c16d77010006" + encoded[6:10].hex() + "a568656c6c6f" + "01"
+    assert int.from_bytes(encoded[6:10], "big") == _frames.crc32(b"\xa5hello", 0x01010006)

@@ -283,7 +283,7 @@ class Killer:
 
 @pytest.mark.usefixtures("deep")
 @pytest.mark.parametrize("message", ["short", LONG], ids=["short", "long"])
-@pytest.mark.parametrize("role", ["put", "get"])
+@pytest.mark.parametrize("role", ["put", "put_many", "get"])
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_sigkill_at_every_system_call_costs_at_most_one_message(
     path: str, system: str, fork: Fork, role: str, message: object, after: bool, record_property: Callable[..., None]
@@ -301,6 +301,8 @@ def test_sigkill_at_every_system_call_costs_at_most_one_message(
                 mine = SimplePipeQueue(path)
                 if role == "put":
                     mine.put(("mine", message))
+                elif role == "put_many":
+                    mine.put_many([("mine", message), ("mine", message)])
                 else:
                     mine.get()
                 mine.close()
@@ -319,6 +321,10 @@ def test_sigkill_at_every_system_call_costs_at_most_one_message(
             names = [name for name, _ in received]
             if role == "put":
                 assert names in (["first", "mine", "last"], ["first", "last"])
+            elif role == "put_many":
+                # Short ones share a packet, and are there or not together.
+                numbers = (0, 2) if message == "short" else (0, 1, 2)
+                assert names in [["first", *["mine"] * number, "last"] for number in numbers]
             else:
                 assert names in (["first", "last"], ["last"])
             assert pq.empty()

@@ -8,10 +8,14 @@ import fcntl
 import os
 import queue
 import select
+import shutil
+import subprocess
+import sys
 import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -179,6 +183,43 @@ def test_a_capacity_is_taken_and_told(path: str, capacity: int) -> None:
 # -- many ----------------------------------------------------------------------------------------------------
 
 
+MIXTURES = {
+    "plain": [(n, "short") for n in range(300)],
+    "containers in between": [{"n": n} if n % 3 == 1 else [n] if n % 7 == 2 else n for n in range(100)],
+    "lists and tuples": [[1], (1,), [], (), "a", ["b"], ("b",)],
+    "on both sides of a packet": [(n, "x" * (n * 37 % 1200)) for n in range(60)],
+    "long ones in between": [n if n % 5 else (n, LONG) for n in range(20)],
+    "lone surrogates": ["a", "\ud800", ("b", "\udfff"), 3],
+    "the magic in some": [b"\xc1mw", 1, (2, b"\xc1mw"), 3, 4],
+}
+
+
+@pytest.mark.usefixtures("deep")
+@pytest.mark.parametrize("messages", MIXTURES.values(), ids=MIXTURES)
+def test_many_of_every_kind_come_out_as_they_went_in(pq: SimplePipeQueue, messages: list[Any]) -> None:
+    pq.put_many(messages)
+    received = [pq.get_nowait() for _ in messages]
+    assert repr(received) == repr(messages)
+    assert pq.empty()
+
+
+def test_a_batch_that_is_none_is_skipped_and_told(pq: SimplePipeQueue, foreigner: int) -> None:
+    os.write(foreigner, _frames.encode_frame(_frames.BATCH, b"\x01") or b"")
+    pq.put_many([1, 2])
+    with pytest.warns(ForeignBytesWarning, match="not an array"):
+        assert pq.get_nowait() == 1
+    assert pq.get_nowait() == 2
+
+
+def test_every_message_of_a_batch_counts_where_the_last_holder_closes(path: str) -> None:
+    last = SimplePipeQueue.pipequeue(path, history=False)
+    last.put_many(range(10))
+    last.put(10)
+    with pytest.warns(UndeliveredWarning, match="11 messages were still unread") as caught:
+        last.close()
+    assert caught[0].message.count == 11  # type: ignore[union-attr]
+
+
 @pytest.mark.usefixtures("deep")
 def test_many_come_out_in_order(pq: SimplePipeQueue) -> None:
     messages = [(n, LONG if n % 50 == 7 else "short") for n in range(400)]
@@ -223,12 +264,11 @@ def test_what_shares_a_packet_is_held_by_one_consumer_and_counted(path: str) -> 
     with SimplePipeQueue(path) as producer, SimplePipeQueue(path) as consumer, SimplePipeQueue(path) as other:
         producer.put_many(range(10))
         assert consumer.get() == 0
-        if consumer._fifo.packets:  # type: ignore[union-attr]
-            assert producer.empty()
-            assert not consumer.empty()
-            assert consumer.unread > 0
-            with pytest.raises(queue.Empty):
-                other.get_nowait()
+        assert producer.empty()
+        assert not consumer.empty()
+        assert consumer.unread > 0
+        with pytest.raises(queue.Empty):
+            other.get_nowait()
         assert [consumer.get() for _ in range(9)] == list(range(1, 10))
         assert consumer.empty()
     os.unlink(path)
@@ -239,12 +279,8 @@ def test_a_consumer_that_closes_tells_what_it_held(path: str) -> None:
         consumer = SimplePipeQueue.pipequeue(path)
         producer.put_many(range(10))
         assert consumer.get() == 0
-        if consumer._fifo.packets:  # type: ignore[union-attr]
-            with pytest.warns(UndeliveredWarning, match="9 messages were still unread"):
-                consumer.close()
-        else:
+        with pytest.warns(UndeliveredWarning, match="9 messages were still unread"):
             consumer.close()
-            assert producer.get_many(10) == list(range(1, 10))
 
 
 def test_drain_returns_when_everything_was_taken(pq: SimplePipeQueue, path: str, fork: Fork) -> None:
@@ -628,8 +664,9 @@ def test_a_claim_goes_nowhere_else(pq: SimplePipeQueue, path: str, foreigner: in
         pq.get_nowait()
 
 
+@pytest.mark.parametrize("calls", [["open"], ["open", "stat"]], ids=" ".join)
 def test_a_get_without_descriptors_fails_and_loses_nothing(
-    pq: SimplePipeQueue, monkeypatch: pytest.MonkeyPatch
+    pq: SimplePipeQueue, monkeypatch: pytest.MonkeyPatch, calls: list[str]
 ) -> None:
     pq.put(LONG)
     pq.put("next")
@@ -638,7 +675,8 @@ def test_a_get_without_descriptors_fails_and_loses_nothing(
         raise OSError(errno.EMFILE, "Too many open files")
 
     with monkeypatch.context() as patch:
-        patch.setattr(os, "open", fail)
+        for call in calls:
+            patch.setattr(os, call, fail)
         with pytest.raises(OSError, match="Too many open files"):
             pq.get_nowait()
         with pytest.raises(OSError, match="Too many open files"):
@@ -664,6 +702,40 @@ def test_a_put_without_space_fails_and_leaves_nothing(
     assert not files(path)
     # A write of "half" went to the file, never to the pipe.
     assert pq.empty()
+
+
+# In a mount namespace of its own, so that the disk goes with the process, whatever becomes of either.
+ON_A_SMALL_DISK = """
+mount -t tmpfs -o size=64k tmpfs "$1" || exit 77
+exec "$2" -W error -c '
+import os, sys
+from monkeywrench.pipes import SimplePipeQueue
+long = b"long" * 5000
+with SimplePipeQueue(sys.argv[1] + "/fifo", history=False) as pq:
+    pq.put(long)
+    try:
+        pq.put(long * 10)
+    except OSError as error:
+        print(error)
+    pq.put("short")
+    assert [pq.get_nowait(), pq.get_nowait()] == [long, "short"]
+    assert {name for name in os.listdir(sys.argv[1]) if not name.endswith("-lock")} == {"fifo"}
+    pq.put(long)
+    assert pq.get_nowait() == long
+' "$1"
+"""
+
+
+@pytest.mark.usefixtures("system")
+@pytest.mark.skipif(shutil.which("unshare") is None, reason="no unshare(1) to mount a disk that goes with its process")
+def test_a_full_disk_fails_the_long_put_alone(tmp_path: Path) -> None:
+    command = ["unshare", "--mount", "sh", "-c", ON_A_SMALL_DISK, "sh", tmp_path, sys.executable]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
+    if done.returncode == 77 or done.stderr.startswith("unshare:"):
+        pytest.skip(f"only root can mount a small disk: {done.stderr.strip()}")
+    assert done.returncode == 0, done.stderr
+    assert "No space left on device" in done.stdout
+    assert str(tmp_path) in done.stdout
 
 
 def test_a_write_that_is_cut_short_is_repeated_as_a_whole(pq: SimplePipeQueue, monkeypatch: pytest.MonkeyPatch) -> None:
