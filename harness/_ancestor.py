@@ -3,8 +3,9 @@
 It ends with its client, whoever kills whom and how: the control socket is at end of file then. Before it ends, all
 that it started ends, and the directories that were entrusted to it are removed.
 
-The client sends one JSON object a packet: ``{"do": "trial" | "abort" | "guard" | "release", "directory": …}``. The
-ancestor answers ``{"ended": directory, "status": …}`` for each trial.
+The client sends one JSON object a packet, ``{"do": …, "directory": …}``, to ``trial``, ``spawn``, ``load``, ``abort``,
+``guard`` or ``release``. With a trial and a spawn comes one end of a socket of its own: the root polls it for the end
+of the client, and the ancestor sends ``{"status": …}`` there when the root has ended and nothing of it is left.
 """
 
 # The gate comes before whatever a queue may be built on.
@@ -21,10 +22,10 @@ import shutil  # noqa: E402
 import signal  # noqa: E402
 import socket  # noqa: E402
 import sys  # noqa: E402
+from collections.abc import Callable  # noqa: E402
 from pathlib import Path  # noqa: E402
-from typing import Any  # noqa: E402
 
-from . import _root, _system  # noqa: E402
+from . import _commanded, _root, _spawned, _system  # noqa: E402, F401 -- loaded once, not in every stage
 from ._wakeup import Wakeup  # noqa: E402
 from .adapters import ADAPTERS, load  # noqa: E402
 
@@ -35,7 +36,7 @@ class _Ancestor:
     def __init__(self, control: socket.socket, wakeup: Wakeup) -> None:
         self._control = control
         self._wakeup = wakeup
-        self._trials: dict[int, tuple[str, socket.socket]] = {}
+        self._roots: dict[int, tuple[str, socket.socket]] = {}
         self._guarded: set[str] = set()
 
     def serve(self) -> None:
@@ -55,14 +56,22 @@ class _Ancestor:
 
     def _receive(self) -> bool:
         """Carry out one request, and return whether there is still a client."""
-        packet = self._control.recv(LONGEST_PACKET)
+        packet, descriptors, _, _ = socket.recv_fds(self._control, LONGEST_PACKET, 1)
         if not packet:
             return False
         request = json.loads(packet)
-        directory = request["directory"]
+        directory = request.get("directory", "")
         match request["do"]:
             case "trial":
-                self._fork(directory, request["queue"], request["path"])
+                if request["queue"] in ADAPTERS:
+                    # A built-in adapter is imported once, here, and not again in every trial. Nobody else's code is:
+                    # it might start threads, which a fork would lose.
+                    load(request["queue"])
+                self._fork(_root.main, directory, request["path"], socket.socket(fileno=descriptors[0]))
+            case "spawn":
+                self._fork(_spawned.main, directory, request["path"], socket.socket(fileno=descriptors[0]))
+            case "load" if request["queue"] in ADAPTERS:
+                load(request["queue"])
             case "abort":
                 self._abort(directory)
             case "guard":
@@ -71,12 +80,9 @@ class _Ancestor:
                 self._guarded.discard(directory)
         return True
 
-    def _fork(self, directory: str, queue: str, path: list[str]) -> None:
-        if queue in ADAPTERS:
-            # A built-in adapter is imported once, here, and not again in every trial. Nobody else's code is: it might
-            # start threads, which a fork would lose.
-            load(queue)
-        mine, theirs = socket.socketpair()
+    def _fork(
+        self, main: Callable[[Path, socket.socket, int], int], directory: str, path: list[str], channel: socket.socket
+    ) -> None:
         gc.freeze()
         ancestor = os.getpid()
         pid = os.fork()
@@ -84,48 +90,46 @@ class _Ancestor:
             status = 1
             try:
                 os.setpgid(0, 0)
-                mine.close()
                 self._control.close()
-                for _, other in self._trials.values():
+                for _, other in self._roots.values():
                     other.close()
                 self._wakeup.close()
                 sys.path[:] = path
-                status = _root.main(Path(directory), theirs, ancestor)
+                status = main(Path(directory), channel, ancestor)
             finally:
                 os._exit(status)
         with contextlib.suppress(PermissionError, ProcessLookupError):
             os.setpgid(pid, pid)  # here as well: whoever comes first
-        theirs.close()
-        self._trials[pid] = (directory, mine)
+        self._roots[pid] = (directory, channel)
 
     def _reap(self) -> None:
-        for pid, (directory, root) in tuple(self._trials.items()):
+        ended: list[tuple[socket.socket, int]] = []
+        for pid, (directory, channel) in tuple(self._roots.items()):
             # Seen, but not reaped: as long as the root is a zombie, nobody else gets its number, nor its group's.
             if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
                 continue
             _kill_group(pid)
             _, status = os.waitpid(pid, 0)
-            root.close()
-            del self._trials[pid]
+            del self._roots[pid]
             shutil.rmtree(Path(directory, _root.QUEUE_DIRECTORY), ignore_errors=True)
-            self._send(ended=directory, status=os.waitstatus_to_exitcode(status))
-        # Who else is a child by now is the orphan of a root that was killed.
-        for pid in set(_system.children()) - self._trials.keys():
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
+            ended.append((channel, os.waitstatus_to_exitcode(status)))
+        # Who else is a child by now is the orphan of a root that was killed; who is one after that, an orphan's own.
+        while orphans := set(_system.children()) - self._roots.keys():
+            for pid in orphans:
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+        for channel, status in ended:  # told last: nothing of it is left
+            with channel, contextlib.suppress(BrokenPipeError, ConnectionResetError):  # nobody waits for it any more
+                channel.send(json.dumps({"status": status}).encode())
 
     def _abort(self, directory: str) -> None:
-        for pid, (running, _) in self._trials.items():
+        for pid, (running, _) in self._roots.items():
             if running == directory:
                 _kill_group(pid)
 
-    def _send(self, **answer: Any) -> None:
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the end of file is on its way
-            self._control.send(json.dumps(answer).encode())
-
     def _end_all(self) -> None:
-        directories = self._guarded | {directory for directory, _ in self._trials.values()}
-        for pid in self._trials:
+        directories = self._guarded | {directory for directory, _ in self._roots.values()}
+        for pid in self._roots:
             _kill_group(pid)
         _root.end_children()
         for directory in directories:

@@ -22,29 +22,34 @@ from typing import Any
 from ._errors import HarnessError
 
 _START_S = 60.0
+_INTERRUPT_S = 3.0
 _TICK_S = 0.1
 _LONGEST_PACKET = 1 << 16
 
-# What the fresh interpreter runs. It finds modules where this process finds them.
+# What a temporary directory's name begins with; its owner's pid follows, so that whoever finds it can tell.
+OWNED = "monkeywrench-"
+# What the fresh interpreter runs. It finds modules where this process finds them; the last two arguments tell whoever
+# finds it whose it is, and where that puts its files.
 _MAIN = "import sys, json; sys.path[:] = json.loads(sys.argv[2]); import monkeywrench.harness._ancestor as a; a.main()"
 
 
 class Ancestor:
-    """An ancestor of this process's own. Threads take turns."""
+    """An ancestor of this process's own. Any thread may use it, also while others wait for their trials."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
+            owner, place = str(os.getpid()), tempfile.gettempdir()
             self.process = subprocess.Popen(
-                [sys.executable, "-P", "-c", _MAIN, str(theirs.fileno()), json.dumps(_path())],
+                [sys.executable, "-P", "-c", _MAIN, str(theirs.fileno()), json.dumps(_path()), owner, place],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 start_new_session=True,  # a Ctrl-C at the terminal is for the client to handle
             )
         try:
-            self._receive(time.monotonic() + _START_S, "its start")
+            self.receive(self._socket, time.monotonic() + _START_S, "its start")
         except BaseException:
             self.close()
             raise
@@ -56,13 +61,11 @@ class Ancestor:
 
     def guard(self, directory: Path) -> None:
         """Have *directory* removed if this process ends without a ``release``, however it ends."""
-        with self._lock:
-            self._send(do="guard", directory=str(directory))
+        self._send(do="guard", directory=str(directory))
 
     def release(self, directory: Path) -> None:
         """Take a directory back that ``guard`` entrusted."""
-        with self._lock:
-            self._send(do="release", directory=str(directory))
+        self._send(do="release", directory=str(directory))
 
     def run(self, directory: Path, queue: str, timeout_s: float, progress: Callable[[], None] | None) -> int:
         """Run the trial whose plan is in *directory* to its end, and return its root's exit status.
@@ -72,37 +75,65 @@ class Ancestor:
         Whatever interrupts this (Ctrl-C, a time-out of pytest's), the trial ends first. Raises HarnessError if the
         ancestor is gone, or the trial does not end in time.
         """
-        with self._lock:
-            self._send(do="trial", directory=str(directory), queue=queue, path=_path())
+        with self.start("trial", directory, queue=queue) as channel:
             try:
-                return self._ended(directory, time.monotonic() + timeout_s, progress)
+                return self._ended(channel, directory, time.monotonic() + timeout_s, progress)
             except BaseException:
-                with contextlib.suppress(HarnessError):  # the ancestor is gone, and the trial with it
-                    self._send(do="abort", directory=str(directory))
-                    self._ended(directory, time.monotonic() + _START_S, None)
+                with contextlib.suppress(HarnessError, BrokenPipeError, ConnectionResetError):  # it is gone already
+                    self._end(channel, directory)
                 raise
 
-    def _ended(self, directory: Path, end: float, progress: Callable[[], None] | None) -> int:
-        answer: dict[str, Any] = {}
-        while answer.get("ended") != str(directory):
-            answer = self._receive(end, f"the end of the trial in {directory}", progress)
-        return int(answer["status"])
-
-    def _send(self, **request: Any) -> None:
+    def _end(self, channel: socket.socket, directory: Path) -> None:
+        """End a trial, which may tell first where everybody is."""
+        channel.send(b'{"do": "interrupt"}')
         try:
-            self._socket.send(json.dumps(request).encode())
-        except (BrokenPipeError, ConnectionResetError, OSError) as error:
+            self._ended(channel, directory, time.monotonic() + _INTERRUPT_S, None)
+        except HarnessError:
+            self.abort(directory)
+            self._ended(channel, directory, time.monotonic() + _START_S, None)
+
+    def start(self, do: str, directory: Path, **request: Any) -> socket.socket:
+        """Have a root forked which does what *directory* says, and return the channel to it."""
+        mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            with theirs:
+                self._send(theirs, do=do, directory=str(directory), path=_path(), **request)
+        except BaseException:
+            mine.close()
+            raise
+        return mine
+
+    def load(self, queue: str) -> None:
+        """Have a built-in adapter imported once, and not again in everything that is forked from now on."""
+        self._send(do="load", queue=queue)
+
+    def abort(self, directory: Path) -> None:
+        """Kill the root that was started for *directory*, and all of its group."""
+        self._send(do="abort", directory=str(directory))
+
+    def _ended(self, channel: socket.socket, directory: Path, end: float, progress: Callable[[], None] | None) -> int:
+        return int(self.receive(channel, end, f"the end of the trial in {directory}", progress)["status"])
+
+    def _send(self, channel: socket.socket | None = None, **request: Any) -> None:
+        descriptors = [] if channel is None else [channel.fileno()]
+        try:
+            with self._lock:
+                socket.send_fds(self._socket, [json.dumps(request).encode()], descriptors)
+        except OSError as error:
             raise HarnessError(f"the ancestor (pid {self.process.pid}) is gone: {error}") from error
 
-    def _receive(self, end: float, what: str, progress: Callable[[], None] | None = None) -> dict[str, Any]:
+    def receive(
+        self, channel: socket.socket, end: float, what: str, progress: Callable[[], None] | None = None
+    ) -> dict[str, Any]:
+        """Return the next packet on a channel. Raises HarnessError when *end* comes first, or the other end closes."""
         poll = select.poll()
-        poll.register(self._socket, select.POLLIN)
+        poll.register(channel, select.POLLIN)
         while not poll.poll(_TICK_S * 1000):
             if progress is not None:
                 progress()
             if time.monotonic() > end:
                 raise HarnessError(f"waited in vain for {what}")
-        packet = self._socket.recv(_LONGEST_PACKET)
+        packet = channel.recv(_LONGEST_PACKET)
         if not packet:
             raise HarnessError(f"the ancestor (pid {self.process.pid}) ended while it was awaited for {what}")
         answer: dict[str, Any] = json.loads(packet)
@@ -121,6 +152,13 @@ class Ancestor:
         """In a fork's child: let go of what is the parent's."""
         self._socket.close()
         self.process.returncode = 0  # not this process's child, and nothing to warn about
+
+
+def is_readable(channel: socket.socket, within_s: float = 0) -> bool:
+    """Whether there is a packet on the channel, or its end, or will be within so many seconds."""
+    poll = select.poll()
+    poll.register(channel, select.POLLIN)
+    return bool(poll.poll(within_s * 1000))
 
 
 def _path() -> list[str]:
@@ -150,7 +188,7 @@ def ancestor() -> Ancestor:
 @contextlib.contextmanager
 def directory() -> Iterator[Path]:
     """Make a temporary directory, and remove it afterwards, also if this process is killed in the middle."""
-    path = Path(tempfile.gettempdir()).absolute() / f"monkeywrench-{secrets.token_hex(6)}"
+    path = Path(tempfile.gettempdir()).absolute() / f"{OWNED}{os.getpid()}-{secrets.token_hex(6)}"
     # Entrusted first, made then: there is no moment at which it is there and nobody would remove it.
     ancestor().guard(path)
     _guarded.add(path)
@@ -184,4 +222,5 @@ def _forked() -> None:
 
 
 atexit.register(close)
-os.register_at_fork(after_in_child=_forked)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)

@@ -11,6 +11,10 @@ class PlanError(MonkeywrenchError, ValueError):
     """A plan asks for what cannot be. Nothing was started. The message says what is allowed."""
 
 
+class PeerError(MonkeywrenchError):
+    """A spawned function did not return. The message says how it ended, and has its output."""
+
+
 class HistoryError(MonkeywrenchError, ValueError):
     """A recorded history cannot be read. The message names the file and the line."""
 

@@ -1,8 +1,9 @@
 """A peer's events, in shared memory backed by a file: what it did survives its SIGKILL, and its reader's.
 
 An event is appended first and counted afterwards, so that a kill in between costs that event and no other.
-The file begins with two numbers of eight bytes, in the machine's own order: the count of the bytes that are whole,
-and a word on the system call that the peer is in. ``RECORD`` and its text follow, again and again.
+The file begins with four numbers of eight bytes, in the machine's own order: the count of the bytes that are whole, a
+word on the system call that the peer is in, the fault that stops it, and the count of the bytes of texts. Records of
+one size follow. The few that have a text say where it is; texts grow from the end of the file towards its beginning.
 """
 
 from __future__ import annotations
@@ -13,15 +14,21 @@ import os
 import struct
 import time
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from ._errors import HistoryError
 
-# The two numbers are written through a view, which stores each at once. struct.pack_into would clear the bytes first
+# The numbers are written through a view, which stores each at once. struct.pack_into would clear the bytes first
 # and then set them one by one: a kill in between would lose the whole log.
-_WHOLE, _CALL = 0, 1
-_HEAD = 16
-RECORD = struct.Struct("<QBxHII")  # time in ns, code, producer, number, length of the text that follows
+_WHOLE, _CALL, _FAULT, _TEXTS = 0, 1, 2, 3
+_HEAD = 32
+# Time in ns, code, process, producer, number, where the text is (0: none). With the time first, and its most
+# significant byte first, records in the order of their bytes are in the order of time: histories are merged by that.
+RECORD = struct.Struct(">QBHHII")
+_LENGTH = struct.Struct(">I")
+_MOST_TEXTS = 0xFFFFFFFF
+# The largest producer and number that a record has room for.
+MOST_PRODUCER, MOST_NUMBER = 0xFFFF, 0xFFFFFFFF
 
 # What a record's code stands for: the type and the function of an operation, as Jepsen has them.
 CODES: tuple[tuple[str, str], ...] = (
@@ -41,15 +48,19 @@ class Record(NamedTuple):
 
     time_ns: int
     code: int
+    process: int
     producer: int
     number: int
     text: str
 
 
 class Recorder:
-    """Append events to a new file at *path*, of at most *capacity* bytes. One thread of one process uses it."""
+    """Append events to a new file at *path*, of at most *capacity* bytes. One thread of one process uses it.
 
-    def __init__(self, path: str, capacity: int) -> None:
+    process: by what number the records know whose they are.
+    """
+
+    def __init__(self, path: str, capacity: int, process: int = 0) -> None:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             # Sparse: only pages which are written to take room.
@@ -57,22 +68,53 @@ class Recorder:
             self._map = mmap.mmap(descriptor, capacity)
         finally:
             os.close(descriptor)
+        if hasattr(mmap, "MADV_RANDOM"):
+            self._map.madvise(mmap.MADV_RANDOM)  # nothing is there to be read ahead
         self._end = _HEAD
+        self._room = capacity
         self._capacity = capacity
+        self._process = process
+        self._last_ns = 0
         self._numbers = memoryview(self._map)[:_HEAD].cast("Q")
         self._numbers[_WHOLE] = self._end
 
-    def append(self, code: int, producer: int = 0, number: int = 0, text: bytes = b"") -> None:
+    def append(
+        self,
+        code: int,
+        producer: int = 0,
+        number: int = 0,
+        text: bytes = b"",
+        # Bound once: this is what every operation of a peer pays.
+        _pack: Any = RECORD.pack_into,
+        _now: Any = time.monotonic_ns,
+        _size: int = RECORD.size,
+    ) -> None:
         """Record one event, at this moment of the monotonic clock that all processes share."""
+        at = self._leave_text(text) if text else 0
         start = self._end
-        end = start + RECORD.size + len(text)
-        if end > self._capacity:
-            raise HistoryError(f"more events than the plan allows for ({self._capacity} bytes of them)")
-        RECORD.pack_into(self._map, start, time.monotonic_ns(), code, producer, number, len(text))
-        if text:
-            self._map[start + RECORD.size : end] = text
-        self._numbers[_WHOLE] = end
-        self._end = end
+        end = start + _size
+        if end > self._room:
+            self._full()
+        now = _now()
+        if now <= self._last_ns:  # a coarse clock: what comes later is later
+            now = self._last_ns + 1
+        self._last_ns = now
+        _pack(self._map, start, now, code, self._process, producer, number, at)
+        self._numbers[_WHOLE] = self._end = end
+
+    def _leave_text(self, text: bytes) -> int:
+        room = self._room - _LENGTH.size - len(text)
+        at = self._capacity - room
+        if room < self._end or at > _MOST_TEXTS:
+            self._full()
+        _LENGTH.pack_into(self._map, room, len(text))
+        self._map[room + _LENGTH.size : self._room] = text
+        self._room = room
+        self._numbers[_TEXTS] = at
+        return at
+
+    def _full(self) -> None:
+        raise HistoryError(f"more events than the plan allows for ({self._capacity} bytes of them)")
 
     def note(self, **value: Any) -> None:
         """Record something that is no operation, as JSON."""
@@ -91,18 +133,53 @@ class Recorder:
         word = self._numbers[_CALL]
         return word >> 32, word >> 8 & 0xFFFFFF, bool(word & 1)
 
+    def leave_fault(self, index: int) -> None:
+        """Leave word of the fault which stops the peer."""
+        self._numbers[_FAULT] = index
+
+    def last_fault(self) -> int:
+        """Return the fault of which word was left."""
+        return self._numbers[_FAULT]
+
     def whole(self) -> int:
         """Return how many bytes of events there are: it grows whenever the peer does something."""
         return self._numbers[_WHOLE]
 
 
+class Log:
+    """What a Recorder left in a file, up to the last whole event. Close it, or use it as a context."""
+
+    def __init__(self, path: str) -> None:
+        self._file = open(path, "rb", buffering=0)
+        head = self._file.read(_HEAD)
+        numbers = memoryview(head).cast("Q") if len(head) == _HEAD else (_HEAD, 0, 0, 0)
+        self._whole: int = max(numbers[_WHOLE], _HEAD)
+        self.has_texts = numbers[_TEXTS] > 0
+        self._capacity = os.fstat(self._file.fileno()).st_size
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def chunks(self, most: int) -> Iterator[bytes]:
+        """Yield the records, as they are, up to *most* at a time."""
+        at = _HEAD
+        while at < self._whole:
+            chunk = os.pread(self._file.fileno(), min(most * RECORD.size, self._whole - at), at)
+            at += len(chunk)
+            yield chunk
+
+    def text(self, at: int) -> bytes:
+        """Return the text that a record says is there."""
+        (length,) = _LENGTH.unpack(os.pread(self._file.fileno(), _LENGTH.size, self._capacity - at))
+        return os.pread(self._file.fileno(), length, self._capacity - at + _LENGTH.size)
+
+
 def read_records(path: str) -> Iterator[Record]:
     """Yield the events in a file that a Recorder wrote, up to the last whole one."""
-    with open(path, "rb") as file:
-        head = file.read(_HEAD)
-        data = file.read(memoryview(head).cast("Q")[_WHOLE] - _HEAD) if len(head) == _HEAD else b""
-    at = 0
-    while at < len(data):
-        time_ns, code, producer, number, length = RECORD.unpack_from(data, at)
-        at += RECORD.size + length
-        yield Record(time_ns, code, producer, number, data[at - length : at].decode())
+    with Log(path) as log:
+        for chunk in log.chunks(1 << 12):
+            for time_ns, code, process, producer, number, at in RECORD.iter_unpack(chunk):
+                yield Record(time_ns, code, process, producer, number, log.text(at).decode() if at else "")

@@ -7,12 +7,16 @@ around the gate (``real``). What C code does by itself, the gate does not see.
 
 from __future__ import annotations
 
-import fcntl
 import functools
 import os
 import socket
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
+
+try:
+    import fcntl
+except ImportError:  # no POSIX system: what imports this can be imported all the same, and tests are skipped
+    fcntl = None  # type: ignore[assignment]
 
 
 class Passage(NamedTuple):
@@ -60,6 +64,8 @@ class _Real:
     write = staticmethod(os.write)
     close = staticmethod(os.close)
     fstat = staticmethod(os.fstat)
+    if fcntl is not None:
+        fcntl = staticmethod(fcntl.fcntl)
 
 
 real = _Real

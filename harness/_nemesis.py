@@ -18,11 +18,13 @@ from typing import Any
 
 from . import _gate
 from ._eventlog import Recorder
-from .faults import Fault
-from .triggers import Call, Messages
+from .faults import Fault, Scene
+from .triggers import AFTER, ANY, BEFORE, Place, Start
 
 _HARNESS = os.path.dirname(os.path.abspath(__file__)) + os.sep
+_ADAPTERS = os.path.join(_HARNESS, "adapters", "")
 MOST_FRAMES = 6
+_TRANSFERS = ("read", "write")
 
 
 class Nemesis:
@@ -30,136 +32,332 @@ class Nemesis:
 
     faults: each with its index in the plan.
     recorder: where strikes are recorded, before they strike.
-    watched: where to leave word of each call, for a fault that goes by the clock and comes from outside.
+    scene: where they strike.
+    events: the peer's own, where word is left for the trial root.
+    seed: draws what is drawn.
+    watched: whether to leave word of each call, for a fault that comes from outside.
     """
 
     def __init__(
-        self, peer: str, faults: Sequence[tuple[int, Fault]], recorder: Recorder, watched: Recorder | None = None
+        self,
+        peer: str,
+        faults: Sequence[tuple[int, Fault]],
+        recorder: Recorder,
+        scene: Scene,
+        events: Recorder,
+        seed: int = 0,
+        watched: bool = False,
     ) -> None:
         self._peer = peer
         self._recorder = recorder
+        self._scene = scene
+        self._seed = seed
+        self._events = events
+        self._watched = watched
         self._lock = threading.Lock()
-        self._by_message = {fault.at.n: (index, fault) for index, fault in faults if isinstance(fault.at, Messages)}
-        self._by_call = {
-            (fault.at.kind, fault.at.n): (index, fault) for index, fault in faults if isinstance(fault.at, Call)
-        }
-        self._kinds = {kind for kind, _ in self._by_call}
+        self._armed = {index: fault for index, fault in faults if not fault.at.by_clock}
+        self._kinds = {fault.at.call_kind for fault in self._armed.values()} - {None}
+        self._census = any(fault.counts for _, fault in faults)
+        if self._census:
+            self._kinds.add(ANY)
+        self._struck: dict[int, Fault] = {}
+        # Where a repeating fault struck last: a call that is tried again is the same place. (A call that was to be cut,
+        # and transferred nothing, was not struck: it is when it is tried again.)
+        self._last: dict[int, int] = {}
+        self._why: dict[int, str] = {}
         self._passed: Counter[str] = Counter()
         self._inside: str | None = None
+        self._message = 0
+        self._in_message: Counter[str] = Counter()
         self._ended = 0
-        self._watched = watched
         self._calls = 0
+        self._striking: int | None = None
+        self._spared = False
 
-    def begins(self, operation: str) -> None:
-        """Take note that the peer begins an operation, such as ``put 3``."""
+    def starts(self) -> None:
+        """Strike with what comes before the peer opens the queue."""
+        for index, fault in tuple(self._armed.items()):
+            if isinstance(fault.at, Start):
+                self._strike(index, fault)
+
+    def begins(self, operation: str, message: int = 0) -> None:
+        """Take note that the peer begins an operation, such as ``put 3``, with its message of this number, from 1."""
         self._inside = operation
+        self._message = message
+        self._in_message.clear()
         self._calls = 0
-        if self._watched is not None:
-            self._watched.clear_call()
+        if self._watched:
+            self._events.clear_call()
 
     def ended(self, number: int) -> None:
         """Strike if a fault is planned after the peer's message *number*, counted from 1, which is through."""
         self._inside = None
+        self._message = 0
         self._ended = number
-        planned = self._by_message.get(number)
-        if planned is not None:
-            self._strike(*planned)
+        for index, fault in tuple(self._armed.items()):
+            if fault.at.after_message(number, self._seed_of(index)):
+                self._strike(index, fault)
+
+    def excuses(self, error: BaseException) -> bool:
+        """Whether an operation may fail with this error because of a fault that struck; it is lifted then.
+
+        So is every other that may be why: one that stays would have the operation fail of it for ever.
+        """
+        seen: BaseException | None = error
+        while seen is not None:
+            excusing = [f for f in self._struck.values() if isinstance(seen, OSError) and f.excuses(seen)]
+            for fault in excusing:
+                fault.lift(self._scene)
+            if excusing:
+                return True
+            seen = seen.__cause__ or seen.__context__
+        return False
+
+    def lift(self) -> None:
+        """Undo what lasts in this peer. It has ended its work, and the harness needs descriptors of its own."""
+        for fault in self._struck.values():
+            if not fault.needs_fifo:  # what befell the queue is undone for newcomers, by the trial root
+                fault.lift(self._scene)
+
+    def spare(self, spared: bool) -> None:
+        """Let all calls through, or no longer. What fails of a repeating fault each time it is tried never ends."""
+        self._spared = spared
 
     def tell_what_did_not_strike(self) -> None:
         """Record how far the peer came, for each fault whose place it never reached. It has ended its work."""
-        for n, (index, _) in self._by_message.items():
-            if n > self._ended:
-                self._recorder.note(f="missed", process=self._peer, fault=index, why=f"it had {self._ended} messages")
-        for (kind, n), (index, _) in self._by_call.items():
-            if n > self._passed[kind]:
-                why = f"the gate saw it make {self._passed[kind]} {kind}s (by os.{kind}, or a socket's methods)"
-                self._recorder.note(f="missed", process=self._peer, fault=index, why=why)
+        for index, fault in self._armed.items():
+            if index in self._struck or index in self._why:
+                continue
+            kind, n = fault.at.call_kind, fault.at.most_messages
+            if kind is None or (n or 0) > self._ended:
+                why = f"it had {self._ended} messages"
+            elif n is not None:
+                why = f"the gate saw no such place in its message {n}"
+            else:
+                number = sum(self._passed.values()) if kind == ANY else self._passed[kind]
+                what = "system call" if kind == ANY else kind
+                hint = f" (by os.{kind}, or a socket's methods)" if kind in _TRANSFERS else ""
+                why = f"the gate saw it make {number} {what}s{hint}"
+            self._recorder.note(f="missed", process=self._peer, fault=index, why=why)
 
     def __call__(self, passage: _gate.Passage, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Make a call of the peer's, or a part of it, and strike where it is planned. The gate's warden."""
-        if self._watched is None:
+        if self._striking == threading.get_ident():
+            return passage.real(*args, **kwargs)  # the fault's own
+        if not self._watched:
             return self._pass(passage, args, kwargs)
         self._calls += 1
-        self._watched.leave_call(self._calls, passage.number, done=False)
+        self._events.leave_call(self._calls, passage.number, done=False)
         try:
             return self._pass(passage, args, kwargs)
         finally:
-            self._watched.leave_call(self._calls, passage.number, done=True)
+            self._events.leave_call(self._calls, passage.number, done=True)
 
     def _pass(self, passage: _gate.Passage, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        kind = passage.kind
-        if kind not in self._kinds:
+        if not self._kinds or (passage.kind not in self._kinds and ANY not in self._kinds):
             return passage.real(*args, **kwargs)
-        with self._lock:
-            planned = self._by_call.get((kind, self._passed[kind] + 1))
+        if not self._armed and not self._census:
+            return passage.real(*args, **kwargs)  # all has struck: there is nothing left to count for
+        if self._spared:
+            return self._through(passage, args, kwargs)
+        planned = self._planned(passage, args)
         if planned is None:
-            result = passage.real(*args, **kwargs)
-            self._count(kind, result)
-            return result
-        index, fault = planned
-        assert isinstance(fault.at, Call)
-        if fault.at.after:
-            result = passage.real(*args, **kwargs)
-            if self._count(kind, result):
+            return self._through(passage, args, kwargs)
+        index, fault, offset = planned
+        if offset == AFTER:
+            before = self._passed.total()
+            result = self._through(passage, args, kwargs)
+            if self._passed.total() > before:
                 self._strike(index, fault)
             return result
-        if not fault.at.byte:
-            with self._lock:
-                del self._by_call[kind, fault.at.n]
-            self._strike(index, fault)
-            result = passage.real(*args, **kwargs)
-            self._count(kind, result)
-            return result
-        return self._cut(index, fault, passage, args, kwargs)
+        if fault.most_bytes is not None or offset != BEFORE:
+            return self._cut(index, fault, offset, passage, args, kwargs)
+        self._strike(index, fault)
+        if fault.error is None:
+            return self._through(passage, args, kwargs)
+        if passage.kind == "close":
+            passage.real(*args, **kwargs)
+        raise fault.error
+
+    def _planned(self, passage: _gate.Passage, args: tuple[Any, ...]) -> tuple[int, Fault, int] | None:
+        """Return the fault that strikes at this call, and after how many of its bytes."""
+        kind = passage.kind
+        with self._lock:
+            place = Place(
+                kind=kind,
+                n=self._passed[kind] + 1,
+                calls=self._passed.total() + 1,
+                message=self._message,
+                call=self._in_message["calls"] + 1,
+                start=self._in_message[kind],
+                size=_size_of(passage, args) or 0,
+            )
+        for index, fault in self._armed.items():
+            offset = fault.at.in_call(place, self._seed_of(index))
+            if offset is None or self._last.get(index) == place.calls:
+                continue
+            return index, fault, offset
+        return None
+
+    def _through(self, passage: _gate.Passage, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Make the whole call."""
+        result = passage.real(*args, **kwargs)
+        self._count(passage, args, _moved(passage, result, args))
+        return result
 
     def _cut(
-        self, index: int, fault: Fault, passage: _gate.Passage, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self,
+        index: int,
+        fault: Fault,
+        offset: int,
+        passage: _gate.Passage,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
     ) -> Any:
-        """Let so many bytes of the call through, and strike."""
-        assert isinstance(fault.at, Call)
-        at, kept = passage.data, fault.at.byte or 0
-        if at is None or len(args) <= at:
-            return self._missed(index, f"{passage.name} cannot be cut", passage, args, kwargs)
-        # A write has its data there, a read its size.
-        data = args[at] if isinstance(args[at], int) else memoryview(args[at]).cast("B")
-        size = data if isinstance(data, int) else len(data)
+        """Let so many bytes of the call through, and strike; then the rest, unless the call is to return short."""
+        kept = fault.most_bytes or offset
+        size = _size_of(passage, args)
+        if size is None or _is_one_number(args[0]):
+            return self._missed(index, f"that {passage.name} cannot be cut", passage, args, kwargs)
         if size <= kept:
-            return self._missed(index, f"that {passage.kind} had {size} bytes only", passage, args, kwargs)
-        posix = passage.kind == "read" or not _whole_or_not(args[0], size)
-        part = kept if isinstance(data, int) else data[:kept]
-        result = passage.real(*args[:at], part, *args[at + 1 :], **kwargs)
-        if self._count(passage.kind, result):
-            self._strike(index, fault, posix=posix)
+            why = f"that {passage.kind} had {size} byte{'' if size == 1 else 's'} only"
+            return self._missed(index, why, passage, args, kwargs)
+        short = fault.most_bytes is not None
+        reads = passage.kind == "read"
+        if reads and not fault.final and _in_packets(args[0]):
+            why = "a read in packet mode takes a whole packet: nothing returns a part of it"
+            return self._missed(index, why, passage, args, kwargs)
+        posix = reads or not _whole_or_not(args[0], size)
+        if not (posix or short or fault.final or not fault.posix):
+            why = f"a write of {size} bytes to a pipe is all or nothing: nothing can come in between"
+            return self._missed(index, why, passage, args, kwargs)
+        if short and not posix and self._last.get(index) == self._passed.total():
+            # What was cut here is written once more as a whole. Cut each time, it would never end.
+            return self._through(passage, args, kwargs)
+        result = _part(passage, args, kwargs, 0, kept)
+        moved = _moved(passage, result, args) if result is not None else kept
+        if moved > 0:
+            tears = not (reads or short or fault.final or fault.posix)
+            self._strike(index, fault, posix=posix, tears=tears)
+            if not short and not reads and moved == kept:
+                # As if nothing had happened, but for what came in between.
+                rest = _part(passage, args, kwargs, kept, size)
+                moved += _moved(passage, rest, args) if rest is not None else size - kept
+                result = moved if result is not None else None
+        self._count(passage, args, moved)
         return result
 
     def _missed(
         self, index: int, why: str, passage: _gate.Passage, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        """Make the call as it is, and record why the fault did not strike there."""
-        result = passage.real(*args, **kwargs)
-        if self._count(passage.kind, result):
-            self._recorder.note(f="missed", process=self._peer, fault=index, why=why)
+        """Make the call as it is, and record why the fault could not strike there."""
+        before = self._passed.total()
+        result = self._through(passage, args, kwargs)
+        if self._passed.total() > before and index not in self._why:
+            self._why[index] = why
+            self._recorder.note(f="missed", process=self._peer, fault=index, why=why, impossible=True)
+            if not self._armed[index].at.repeats:
+                del self._armed[index]  # its place has passed
         return result
 
-    def _count(self, kind: str, result: Any) -> bool:
-        """Count a call if it transferred something, and return whether it did."""
-        moved = len(result) if isinstance(result, (bytes, tuple)) else 1 if result is None else int(result)
-        if moved <= 0:
-            return False
-        with self._lock:
-            self._passed[kind] += 1
-        return True
+    def _count(self, passage: _gate.Passage, args: tuple[Any, ...], moved: int) -> None:
+        """Count a call if it transferred something, or is of a kind that transfers nothing."""
+        if moved > 0:
+            with self._lock:
+                self._passed[passage.kind] += 1
+                self._in_message["calls"] += 1
+                self._in_message[passage.kind] += moved
+                if self._census:
+                    self._striking = threading.get_ident()
+                    try:
+                        self._record(passage, args, moved)
+                    finally:
+                        self._striking = None
 
-    def _strike(self, index: int, fault: Fault, *, posix: bool = True) -> None:
+    def _record(self, passage: _gate.Passage, args: tuple[Any, ...], moved: int) -> None:
+        """Take note of a call that counts, and of what could be done to it."""
+        reads = passage.kind == "read"
+        transfers = passage.kind in _TRANSFERS and _size_of(passage, args) is not None and not _is_one_number(args[0])
         self._recorder.note(
-            f="strike",
+            f="call",
             process=self._peer,
-            fault=index,
+            kind=passage.kind,
+            n=self._passed[passage.kind],
+            size=moved if passage.kind in _TRANSFERS else 0,
+            torn=transfers and moved > 1,
+            posix=transfers and (reads or not _whole_or_not(args[0], moved)),
+            packet=transfers and reads and _in_packets(args[0]),
             inside=self._inside,
-            posix=posix,
-            stack=own_frames(sys._getframe()),
+            stack=_caller(sys._getframe()),
         )
-        fault.strike(os.getpid())
+
+    def _strike(self, index: int, fault: Fault, *, posix: bool = True, tears: bool = False) -> None:
+        # From here on, what this thread calls is the harness's own.
+        self._striking = threading.get_ident()
+        try:
+            if (why := fault.too_late(self._scene)) is not None:
+                del self._armed[index]
+                if index not in self._struck:
+                    self._why[index] = why
+                    self._recorder.note(f="missed", process=self._peer, fault=index, why=why)
+                return
+            if index not in self._struck:
+                self._recorder.note(
+                    f="strike",
+                    process=self._peer,
+                    fault=index,
+                    inside=self._inside,
+                    posix=posix and fault.posix,
+                    **({"tears": True} if tears else {}),
+                    stack=own_frames(sys._getframe()),
+                )
+            if fault.pause_s is not None:
+                self._events.leave_fault(index)
+            self._struck[index] = fault
+            self._last[index] = self._passed.total() + 1
+            if not fault.at.repeats:
+                del self._armed[index]
+            fault.strike(self._scene)
+        finally:
+            self._striking = None
+
+    def _seed_of(self, index: int) -> str:
+        return f"{self._seed} {self._peer} {index}"
+
+
+def _size_of(passage: _gate.Passage, args: tuple[Any, ...]) -> int | None:
+    """Return how many bytes the call is to transfer, or None where nobody can say: such a call cannot be cut."""
+    at = passage.data
+    if at is None or len(args) <= at:
+        return None
+    # A write has its data there, a read its size.
+    return args[at] if isinstance(args[at], int) else memoryview(args[at]).nbytes
+
+
+def _part(passage: _gate.Passage, args: tuple[Any, ...], kwargs: dict[str, Any], start: int, stop: int) -> Any:
+    """Make the call with a part of its data."""
+    at = passage.data
+    assert at is not None
+    part = stop - start if isinstance(args[at], int) else memoryview(args[at]).cast("B")[start:stop]
+    return passage.real(*args[:at], part, *args[at + 1 :], **kwargs)
+
+
+def _moved(passage: _gate.Passage, result: Any, args: tuple[Any, ...]) -> int:
+    """Return how many bytes the call has transferred; 1 for a call that succeeded and whose bytes nobody can tell."""
+    if passage.kind not in _TRANSFERS:
+        return 1
+    if isinstance(result, bytes):
+        return len(result)
+    if isinstance(result, tuple):
+        return len(result[0]) if isinstance(result[0], bytes) else int(result[0])
+    return int(result) if result is not None else _size_of(passage, args) or 1
+
+
+def _caller(frame: FrameType | None) -> list[dict[str, Any]]:
+    """Return the innermost of the frames that ``own_frames`` returns, in a time that does not grow with the stack."""
+    while frame is not None and is_own(frame.f_code.co_filename):
+        frame = frame.f_back
+    return [] if frame is None else [place(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name)]
 
 
 def own_frames(frame: FrameType | None) -> list[dict[str, Any]]:
@@ -178,10 +376,36 @@ def place(file: str, line: int, function: str) -> dict[str, Any]:
 
 
 def trim(stack: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the innermost few frames of a stack, without the harness's own and its adapters'."""
-    return [frame for frame in stack if not frame["file"].startswith((_HARNESS, "<string>"))][-MOST_FRAMES:]
+    """Return the innermost few frames of a stack, without the harness's own and its adapters'.
+
+    An adapter that is the innermost, but for the gate, has called C code, which has no frames: its call is what there
+    is to see.
+    """
+    seen = [frame for frame in stack if not is_own(frame["file"]) or frame["file"].startswith(_ADAPTERS)]
+    shown = [frame for frame in seen[:-1] if not is_own(frame["file"])] + seen[-1:]
+    return shown[-MOST_FRAMES:]
+
+
+def is_own(file: str) -> bool:
+    """Whether the code of this file is the harness's own, or what starts it."""
+    return file.startswith((_HARNESS, "<string>"))
 
 
 def _whole_or_not(target: Any, size: int) -> bool:
     """Whether POSIX promises that a write of *size* bytes there is all or nothing: a pipe's or FIFO's, to PIPE_BUF."""
     return isinstance(target, int) and size <= select.PIPE_BUF and stat.S_ISFIFO(_gate.real.fstat(target).st_mode)
+
+
+def _is_one_number(target: Any) -> bool:
+    """Whether this is an eventfd or the like, without a type of file: a part of its number is an error."""
+    return isinstance(target, int) and stat.S_IFMT(_gate.real.fstat(target).st_mode) == 0
+
+
+def _in_packets(target: Any) -> bool:
+    """Whether this is a pipe whose reads take whole packets (Linux, O_DIRECT)."""
+    import fcntl
+
+    direct = getattr(os, "O_DIRECT", 0)
+    if not isinstance(target, int) or not stat.S_ISFIFO(_gate.real.fstat(target).st_mode):
+        return False
+    return bool(_gate.real.fcntl(target, fcntl.F_GETFL) & direct)

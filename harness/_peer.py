@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import faulthandler
+import itertools
 import os
-import signal
 import sys
 import threading
 import traceback
@@ -14,22 +13,22 @@ from pathlib import Path
 from typing import Any
 
 from . import _eventlog as log
-from . import _gate, _system
+from . import _gate, _stacks, _system
 from ._latch import Latch
 from ._nemesis import Nemesis
 from .adapters import Adapter
-from .faults import Fault
+from .faults import Fault, Scene
 from .history import LOG_SUFFIX, NEMESIS_SUFFIX
-from .triggers import Elapsed
 from .workload import Workload
 
 PRODUCER, CONSUMER = "producer", "consumer"
-OUTPUT_SUFFIX, STACK_SUFFIX = ".output", ".stack"
+OUTPUT_SUFFIX = ".output"
 TOKEN_BYTES = 2
 CRASHED = 70  # EX_SOFTWARE of sysexits.h
-# A peer that is asked where it is writes its stacks to its file, whatever it is blocked in.
-STACK_SIGNAL = signal.SIGRTMAX if hasattr(signal, "SIGRTMAX") else signal.SIGUSR1
 _NOTES_CAPACITY = 1 << 20
+_CENSUS_CAPACITY = 1 << 25
+# How often in a row an operation may fail because of faults; then it is let through.
+_ATTEMPTS = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +36,7 @@ class Part:
     """What one peer is to do.
 
     index: what the messages of a producer carry.
+    first: the number of the first of them.
     messages: how many a producer puts. A consumer goes on until it gets a message of the producer *last*.
     begin: opens when this peer may begin.
     token: what it is known by when it is ready.
@@ -46,6 +46,7 @@ class Part:
     name: str
     role: str
     index: int
+    first: int
     messages: int
     last: int
     begin: Latch
@@ -59,34 +60,50 @@ class Stage:
     """What all peers of one trial share.
 
     ready: a descriptor that takes the token, in TOKEN_BYTES, of each peer which has opened the queue.
+    fifo: where the queue has its FIFO, if it has one.
     """
 
     adapter: Adapter
     workload: Workload
     directory: Path
     ready: int
+    fifo: Path | None
+    seed: int
+
+    def scene(self, pid: int) -> Scene:
+        """Return where a fault strikes that befalls the peer with this pid."""
+        return Scene(pid, self.fifo, self.directory)
 
 
 def recorder_of(stage: Stage, part: Part) -> log.Recorder:
     """Return the new event log of a peer; made before the fork, so that root and peer share it."""
-    return log.Recorder(str(stage.directory / f"{part.name}{LOG_SUFFIX}"), part.capacity)
+    return log.Recorder(f"{stage.directory}/{part.name}{LOG_SUFFIX}", part.capacity, part.token + 1)
 
 
 def run(stage: Stage, part: Part, recorder: log.Recorder, root: int) -> int:
     """Play one part to its end, and return the exit status of its process."""
     _system.die_with_parent(root)
-    _redirect(stage.directory / f"{part.name}{OUTPUT_SUFFIX}")
-    stacks = open(stage.directory / f"{part.name}{STACK_SUFFIX}", "w")
-    faulthandler.register(STACK_SIGNAL, file=stacks, all_threads=True)
-    notes = log.Recorder(str(stage.directory / f"{part.name}{NEMESIS_SUFFIX}"), _NOTES_CAPACITY)
-    by_clock = any(isinstance(fault.at, Elapsed) for _, fault in part.faults)
-    nemesis = Nemesis(part.name, part.faults, notes, watched=recorder if by_clock else None)
+    files = f"{stage.directory}/{part.name}"
+    _system.redirect(f"{files}{OUTPUT_SUFFIX}")
+    _system.interruptible()
+    _stacks.tell(f"{files}{_stacks.SUFFIX}")
+    capacity = _CENSUS_CAPACITY if any(fault.counts for _, fault in part.faults) else _NOTES_CAPACITY
+    notes = log.Recorder(f"{files}{NEMESIS_SUFFIX}", capacity)
+    nemesis = Nemesis(
+        part.name,
+        part.faults,
+        notes,
+        stage.scene(os.getpid()),
+        recorder,
+        seed=stage.seed,
+        watched=any(fault.at.by_clock for _, fault in part.faults),
+    )
     notes.note(f="start", pid=os.getpid(), role=part.role)
     try:
         _play(stage, part, recorder, nemesis, notes)
     except BaseException as error:  # whatever a queue raises ends the peer, and is told
-        notes.note(f="exit", code=CRASHED, error="".join(traceback.format_exception(_trimmed(error))))
-        traceback.print_exc()
+        _gate.set_warden(None)
+        notes.note(f="exit", code=CRASHED, error="".join(traceback.format_exception(_stacks.without_harness(error))))
         return CRASHED
     finally:
         _gate.set_warden(None)
@@ -98,31 +115,67 @@ def run(stage: Stage, part: Part, recorder: log.Recorder, root: int) -> int:
 
 def _play(stage: Stage, part: Part, recorder: log.Recorder, nemesis: Nemesis, notes: log.Recorder) -> None:
     adapter = stage.adapter
-    before = _system.descriptors()
+    before = set(_system.descriptors())
     if part.faults:
         _gate.set_warden(nemesis)
+        nemesis.starts()
     nemesis.begins("open")
-    end = adapter.open(part.role)
+    end = _insistently(nemesis, adapter.open, part.role)
     _gate.real.write(stage.ready, part.token.to_bytes(TOKEN_BYTES, "little"))
     part.begin.wait()
+    opened = _count_descriptors()
     work: Callable[..., None] = _produce if part.role == PRODUCER else _consume
     work(stage, part, recorder, nemesis, end)
+    now = _count_descriptors()
+    if opened and now > opened:
+        notes.note(f="grown", opened=opened, now=now)
     nemesis.begins("close")
-    adapter.close(end)
+    _insistently(nemesis, adapter.close, end)
     _gate.set_warden(None)
+    nemesis.lift()
     nemesis.tell_what_did_not_strike()
     del end
     _leaks(before, notes)
 
 
+def _count_descriptors() -> int:
+    """Return how many descriptors are open, or 0 where a fault leaves none to look with."""
+    try:
+        return _system.count_descriptors()
+    except OSError:
+        return 0
+
+
+def _insistently(nemesis: Nemesis, operation: Callable[[Any], Any], argument: Any) -> Any:
+    """Open or close the queue, and try again where that failed because of a fault."""
+    for attempt in itertools.count(1):
+        nemesis.spare(attempt > _ATTEMPTS)
+        try:
+            result = operation(argument)
+        except Exception as error:
+            # Spared, it can fail of what lasts, which is lifted then: of each such fault once.
+            if attempt > 2 * _ATTEMPTS or not nemesis.excuses(error):
+                raise
+        else:
+            break
+    nemesis.spare(False)
+    return result
+
+
 def _produce(stage: Stage, part: Part, recorder: log.Recorder, nemesis: Nemesis, end: Any) -> None:
     put, record, message = stage.adapter.put, recorder.append, stage.workload.message
-    for number in range(part.messages):
+    for number in range(part.first, part.first + part.messages):
         value = message(part.index, number)
         if part.faults:
-            nemesis.begins(f"put {number + 1}")
+            nemesis.begins(f"put {number + 1}", number + 1)
         record(log.ENQUEUE_INVOKE, part.index, number)
-        put(end, value)
+        try:
+            put(end, value)
+        except Exception as error:
+            if not nemesis.excuses(error):
+                raise
+            record(log.ENQUEUE_FAIL, part.index, number, f"{error!r}".encode())
+            continue
         record(log.ENQUEUE_OK, part.index, number)
         if part.faults:
             nemesis.ended(number + 1)
@@ -130,12 +183,23 @@ def _produce(stage: Stage, part: Part, recorder: log.Recorder, nemesis: Nemesis,
 
 def _consume(stage: Stage, part: Part, recorder: log.Recorder, nemesis: Nemesis, end: Any) -> None:
     get, record, explain = stage.adapter.get, recorder.append, stage.workload.explain
-    count, producer = 0, -1
+    count, producer, failures = 0, -1, 0
     while producer != part.last:
         if part.faults:
-            nemesis.begins(f"get {count + 1}")
+            nemesis.begins(f"get {count + 1}", count + 1)
         record(log.DEQUEUE_INVOKE)
-        got = get(end)
+        try:
+            got = get(end)
+        except Exception as error:
+            if not nemesis.excuses(error):
+                raise
+            record(log.DEQUEUE_FAIL, text=f"{error!r}".encode())
+            failures += 1
+            nemesis.spare(failures >= _ATTEMPTS)
+            continue
+        if failures:
+            failures = 0
+            nemesis.spare(False)
         explained = explain(got)
         if explained is None:
             record(log.DEQUEUE_OK, text=f"?{got!r:.200}".encode())
@@ -147,27 +211,10 @@ def _consume(stage: Stage, part: Part, recorder: log.Recorder, nemesis: Nemesis,
             nemesis.ended(count)
 
 
-def _redirect(path: Path) -> None:
-    """Send this process's output, C code's included, to a file of its own."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    for stream in (1, 2):
-        os.dup2(descriptor, stream)
-    os.close(descriptor)
-
-
-def _leaks(before: dict[int, str], notes: log.Recorder) -> None:
+def _leaks(before: set[int], notes: log.Recorder) -> None:
     """Record what is open or alive after the queue was closed and was not before it was opened."""
-    for descriptor, what in _system.descriptors().items():
-        if descriptor not in before:
-            notes.note(f="leak", kind="descriptor", what=f"{descriptor} ({what})")
+    for descriptor, what in _system.descriptors(before).items():
+        notes.note(f="leak", kind="descriptor", what=f"{descriptor} ({what})")
     for thread in threading.enumerate():
         if thread is not threading.main_thread():
             notes.note(f="leak", kind="thread", what=thread.name)
-
-
-def _trimmed(error: BaseException) -> BaseException:
-    """Return the error without the harness's own frames at the outer end of its traceback."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None and trace.tb_frame.f_code.co_filename == __file__:
-        trace = trace.tb_next
-    return error.with_traceback(trace)

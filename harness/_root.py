@@ -4,7 +4,9 @@ One process a trial, forked by the ancestor, at the head of a process group of i
 no queue can make it hang in the middle. How it goes on follows from who is alive, not from a clock:
 
 * when no producer of the workload is left, or no consumer, a fresh consumer opens the queue;
-* when no producer is left, a fresh one puts a last message for every consumer;
+* when no producer is left, a fresh one puts a last message for every consumer. Where the plan has faults it puts one,
+  and another fresh one the next, whenever a consumer has ended and others wait, or may still come: two that share a
+  packet would go to one consumer, and those of consumers that were killed could fill a small pipe;
 * a consumer ends at the first such message that it gets;
 * when no consumer of the workload is left, the fresh one begins, and takes what there is, up to a last message.
 
@@ -16,7 +18,6 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
-import re
 import select
 import shutil
 import signal
@@ -29,20 +30,24 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from . import _eventlog as log
-from . import _gate, _nemesis, _peer, _system
+from . import _nemesis, _peer, _stacks, _system
+from ._found import Found
 from ._latch import Latch
+from ._outside import Outside
 from ._wakeup import Wakeup
 from .adapters import Adapter, load
+from .faults import Shrink
 from .history import LOG_SUFFIX, NEMESIS_SUFFIX, producer_indices
-from .plan import HEAL_CONSUMER, HEAL_PRODUCER, MOST_PEERS, Plan, replacement_of
-from .triggers import Elapsed
+from .plan import HEAL_CONSUMER, HEAL_PRODUCER, HEAL_PRODUCERS, MOST_PEERS, Plan, replacement_of
 from .workload import Workload
 
 PLAN_FILE, ADAPTER_FILE, OUTPUT_FILE = "plan.json", "adapter.pickle", "root.output"
 # Made before peers exist, and checked for leftovers when they are gone.
 QUEUE_DIRECTORY = "queue"
 _TICK_S = 0.05
-_STACK_S = 2.0
+# How a peer ends that could not even tell how it ended.
+_UNTOLD = 1
+_LONGEST_PACKET = 1 << 10
 # For helpers of a queue that end by themselves once its last user has gone.
 _GRACE_S = 1.0
 _SLACK = 1 << 20
@@ -54,14 +59,11 @@ class Orphaned(BaseException):
 
 def main(directory: Path, control: socket.socket, ancestor: int) -> int:
     """Run the trial whose plan is in *directory*, and return the exit status of this process."""
-    signal.signal(signal.SIGHUP, _orphaned)
+    signal.signal(signal.SIGHUP, orphaned)
     try:
         _system.die_with_parent(ancestor, signal.SIGHUP)
         _system.adopt_orphans()
-        output = os.open(directory / OUTPUT_FILE, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        os.dup2(output, 1)
-        os.dup2(output, 2)
-        os.close(output)
+        _system.redirect(directory / OUTPUT_FILE)
         with Wakeup(signal.SIGCHLD) as wakeup:
             _Trial(directory, control, wakeup).run()
     except Orphaned:
@@ -79,8 +81,22 @@ def main(directory: Path, control: socket.socket, ancestor: int) -> int:
     return 0
 
 
-def _orphaned(_number: int, _frame: object) -> None:
+def orphaned(_number: int, _frame: object) -> None:
     raise Orphaned
+
+
+class Parent:
+    """Who this process works for: the ancestor. To be asked now and then, for what a signal's handler raises is ignored
+    by a callback after a fork, and by a destructor.
+    """
+
+    def __init__(self) -> None:
+        self._pid = os.getppid()
+
+    def check(self) -> None:
+        """Raise Orphaned if it is gone."""
+        if os.getppid() != self._pid:
+            raise Orphaned
 
 
 def end_children() -> list[int]:
@@ -103,20 +119,30 @@ class _Trial:
         self._control = control
         self._wakeup = wakeup
         self._plan = Plan.loads((directory / PLAN_FILE).read_text(), source=str(directory / PLAN_FILE))
-        self._notes = log.Recorder(str(directory / f"root{NEMESIS_SUFFIX}"), _SLACK)
+        # Each may be told of, and the heal has a producer for every consumer.
+        most_peers = 2 * (len(self._plan.peers) + len(self._plan.replacements) + 1)
+        self._notes = log.Recorder(str(directory / f"root{NEMESIS_SUFFIX}"), _SLACK + most_peers * _stacks.MOST_BYTES)
         self._alive: dict[int, _peer.Part] = {}
         self._recorders: dict[str, log.Recorder] = {}
-        self._due: list[tuple[float, int, str]] = []
         self._is_ready: set[int] = set()
-        self._scheduled: set[int] = set()
+        self._last_messages = 0
+        # Whether a consumer has ended since the last message was on its way: whoever gets that one ends.
+        self._has_ended = True
         self._harness_kills = False
+        self._interrupted = False
+        self._parent = Parent()
 
     def run(self) -> None:
         queue = self._directory / QUEUE_DIRECTORY
         queue.mkdir()
         adapter = _adapter(self._directory, self._plan)
+        found = Found(self._plan, adapter, queue)
+        found.meet(self._notes, self._directory)
         with _blaming("the adapter's make() failed"):
             adapter.make(queue)
+        fifo = adapter.fifo(queue)
+        if fifo is not None and fifo == adapter.fifo(queue.with_name("another")):
+            self._notes.note(f="shared", what=f"FIFO {fifo}")
         self._ready, ready = os.pipe()
         self._begin, self._heal_begin = Latch(), Latch()
         self._stage = _peer.Stage(
@@ -124,29 +150,41 @@ class _Trial:
             workload=Workload(self._plan.seed, large_every=self._plan.large_every, types=adapter.guarantees.types),
             directory=self._directory,
             ready=ready,
+            fifo=fifo,
+            seed=self._plan.seed,
         )
+        self._outside = Outside(self._plan.faults, self._notes, self._stage.scene)
+        for index, fault in enumerate(self._plan.faults):
+            if isinstance(fault, Shrink):
+                self._notes.note(f="strike", process=fault.peer, fault=index, inside=None)
+                fault.strike(self._stage.scene(os.getpid()))
         self._poll = select.poll()
         for descriptor in (self._ready, self._control.fileno(), self._wakeup.fileno()):
             self._poll.register(descriptor, select.POLLIN)
         for name in self._plan.peers:
             self._start(name, self._plan.messages)
         self._conduct()
+        self._outside.tell_what_did_not_strike()
         self._kill_alive()
+        self._lift()  # what struck after the heal had begun
         with _blaming("the adapter's destroy() failed"):
             adapter.destroy()
+        found.leave(self._notes)
         self._leaks(queue)
         shutil.rmtree(queue, ignore_errors=True)
 
-    def _start(self, name: str, messages: int) -> None:
+    def _start(self, name: str, messages: int, first: int = 0) -> None:
         plan = self._plan
         producers = producer_indices(plan)
-        is_producer = name in producers
+        heal = producers[HEAL_PRODUCER]
+        is_producer = name in producers or name.startswith(HEAL_PRODUCERS)
         part = _peer.Part(
             name=name,
             role=_peer.PRODUCER if is_producer else _peer.CONSUMER,
-            index=producers.get(name, 0),
+            index=producers.get(name, heal),
+            first=first,
             messages=messages,
-            last=producers[HEAL_PRODUCER],
+            last=heal,
             begin=self._heal_begin if name == HEAL_CONSUMER else self._begin,
             token=len(self._recorders),
             capacity=_SLACK + log.RECORD.size * (2 * messages if is_producer else 4 * plan.messages * plan.producers),
@@ -156,7 +194,7 @@ class _Trial:
         root = os.getpid()
         pid = os.fork()
         if pid == 0:
-            status = _peer.CRASHED
+            status = _UNTOLD
             try:
                 signal.signal(signal.SIGHUP, signal.SIG_DFL)
                 self._wakeup.close()
@@ -167,6 +205,7 @@ class _Trial:
             finally:
                 os._exit(status)
         self._alive[pid] = part
+        self._outside.started(pid, name, recorder)
         self._recorders[name] = recorder
 
     def _conduct(self) -> None:
@@ -178,8 +217,10 @@ class _Trial:
             if not self._alive:
                 return
             self._events()
-            self._strike_due()
+            watch.look()
             self._reap()
+            if self._outside.act():
+                watch.moved()
             now = (
                 len(self._alive),
                 len(self._is_ready),
@@ -188,69 +229,84 @@ class _Trial:
             if now != seen:
                 seen = now
                 watch.moved()
-            if watch.still():
-                self._stuck(watch)
+            if watch.still() or self._interrupted:
+                self._tell_where("where" if self._interrupted else "stuck", watch)
                 return
             if watch.over():
                 self._notes.note(f="deadline", seconds=self._plan.deadline_s)
+                self._tell_where("where", watch)
                 return
 
     def _advance(self) -> None:
         """Let the peers begin, and start those of the heal, each when it is time for it."""
         if any(part.token not in self._is_ready for part in self._alive.values()):
             return
-        self._begin.open()
-        self._schedule()
+        if not self._begin.is_open:
+            self._prepare()
+            self._begin.open()
+        self._outside.begin()
         workload = self._plan.peers + self._plan.replacements
         producers, consumers = self._count(_peer.PRODUCER, workload), self._count(_peer.CONSUMER, workload)
         if (not producers or not consumers) and HEAL_CONSUMER not in self._recorders:
+            self._lift()
             # It opens the queue before the last of the others closes it: some queues keep nothing that nobody holds.
             self._start(HEAL_CONSUMER, 0)
             return
-        if not producers and HEAL_PRODUCER not in self._recorders:
-            self._start(HEAL_PRODUCER, self._count(_peer.CONSUMER))
+        if not producers:
+            self._put_last_messages()
         if not consumers:
             self._heal_begin.open()
+
+    def _put_last_messages(self) -> None:
+        """Start a fresh producer of last messages, when it is time for one.
+
+        With faults: while no consumer has ended since the last one, that message is still there. It may be there
+        although one has, who was killed; that is one too many then.
+        """
+        consumers = self._count(_peer.CONSUMER) + self._to_come(_peer.CONSUMER)
+        done = self._last_messages and not self._plan.faults
+        if done or not consumers or not self._has_ended or self._count(_peer.PRODUCER):
+            return
+        self._lift()
+        self._has_ended = False
+        name = f"{HEAL_PRODUCERS}{self._last_messages}"
+        messages = 1 if self._plan.faults else consumers
+        self._start(name, messages, self._last_messages)
+        self._last_messages += messages
 
     def _count(self, role: str, names: Iterable[str] | None = None) -> int:
         """Return how many peers of a role are alive, of all or of those named."""
         return sum(part.role == role and (names is None or part.name in names) for part in self._alive.values())
 
+    def _to_come(self, role: str) -> int:
+        """Return how many replacements of a role may still start. Whom they replace may die with a last message."""
+        return sum(name.startswith(role) and name not in self._recorders for name in self._plan.replacements)
+
     def _events(self) -> None:
         """Wait until something happens, or a tick has passed."""
-        wait_s = min([_TICK_S, *(due - time.monotonic() for due, _, _ in self._due)])
-        for descriptor, _ in self._poll.poll(max(0, wait_s * 1000)):
+        self._parent.check()
+        for descriptor, _ in self._poll.poll(self._outside.wait_s(_TICK_S) * 1000):
             if descriptor == self._control.fileno():
-                raise Orphaned
+                if not self._control.recv(_LONGEST_PACKET):
+                    raise Orphaned
+                self._interrupted = True  # the one thing that the client says
             if descriptor == self._ready:
                 tokens = os.read(self._ready, _peer.TOKEN_BYTES * MOST_PEERS)
                 starts = range(0, len(tokens), _peer.TOKEN_BYTES)
                 self._is_ready |= {int.from_bytes(tokens[at : at + _peer.TOKEN_BYTES], "little") for at in starts}
         self._wakeup.clear()
 
-    def _schedule(self) -> None:
-        """Set the time for each fault that goes by the clock, of peers that begin."""
-        for index, fault in enumerate(self._plan.faults):
-            if isinstance(fault.at, Elapsed) and index not in self._scheduled and fault.peer in self._recorders:
-                self._scheduled.add(index)
-                self._due.append((time.monotonic() + fault.at.seconds, index, fault.peer))
+    def _prepare(self) -> None:
+        """Let the faults strike that may do so only once everybody has the queue open."""
+        for fault in self._plan.faults:
+            if fault.needs_fifo:
+                fault.prepare(self._stage.scene(os.getpid()))
 
-    def _strike_due(self) -> None:
-        """Apply the faults whose time has come, and take note of where that found their peers."""
-        for entry in [entry for entry in self._due if entry[0] <= time.monotonic()]:
-            self._due.remove(entry)
-            _, index, name = entry
-            pid = next((pid for pid, part in self._alive.items() if part.name == name), None)
-            if pid is None:
-                self._notes.note(f="missed", process=name, fault=index, why="the peer had ended by then")
-                continue
-            # Stopped first: what is noted of where it is, is where it dies.
-            os.kill(pid, signal.SIGSTOP)
-            os.waitid(os.P_PID, pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
-            count, number, done = self._recorders[name].last_call()
-            call = {"call": {"n": count, "name": _gate.name_of(number), "done": done}} if count else {}
-            self._notes.note(f="strike", process=name, fault=index, **call)
-            self._plan.faults[index].strike(pid)
+    def _lift(self) -> None:
+        """Undo what a newcomer would meet: faults that outlast their strike befall those who were there."""
+        for fault in self._plan.faults:
+            if fault.needs_fifo:
+                fault.lift(self._stage.scene(os.getpid()))
 
     def _reap(self) -> None:
         """Take note of the peers that have ended."""
@@ -264,6 +320,7 @@ class _Trial:
         """Start the peer that takes the place of one that was killed, if the plan has one."""
         name = replacement_of(part.name)
         if name in self._plan.replacements and name not in self._recorders:
+            self._lift()
             begun = sum(
                 record.code == log.ENQUEUE_INVOKE
                 for record in log.read_records(str(self._directory / f"{part.name}{LOG_SUFFIX}"))
@@ -272,11 +329,15 @@ class _Trial:
 
     def _ended(self, pid: int, part: _peer.Part, status: int) -> None:
         del self._alive[pid]
+        self._outside.ended(pid)
+        self._has_ended |= part.role == _peer.CONSUMER
         code = os.waitstatus_to_exitcode(status)
+        output = _stacks.tail(self._directory / f"{part.name}{_peer.OUTPUT_SUFFIX}")
+        if output:
+            self._notes.note(f="output", process=part.name, text=output)
         if code < 0:
             name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
             by_harness = {"by_harness": True} if self._harness_kills else {}
-            output = _tail(self._directory / f"{part.name}{_peer.OUTPUT_SUFFIX}")
             self._notes.note(
                 f="exit",
                 process=part.name,
@@ -287,14 +348,14 @@ class _Trial:
         elif code not in (0, _peer.CRASHED):
             self._notes.note(f="exit", process=part.name, code=code)
 
-    def _stuck(self, watch: _Watch) -> None:
-        """Ask every peer that should move where it is."""
+    def _tell_where(self, f: str, watch: _Watch) -> None:
+        """Ask every peer that should move where it is: nobody has for too long, or nobody wants to wait any more."""
         for pid, part in self._alive.items():
             if part.token in self._is_ready and not part.begin.is_open:
                 continue  # it has not been told to begin
-            stacks = _stacks(pid, self._directory / f"{part.name}{_peer.STACK_SUFFIX}")
+            stacks = _stacks.of(pid, self._directory / f"{part.name}{_stacks.SUFFIX}")
             self._notes.note(
-                f="stuck",
+                f=f,
                 process=part.name,
                 seconds=round(watch.idle_s(), 3),
                 stack=_nemesis.trim(stacks[-1]) if stacks else [],
@@ -330,16 +391,24 @@ class _Watch:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self._began = self._last = time.monotonic()
+        self._began = self._last = self._looked = time.monotonic()
+        self._seen_still_s = 0.0
+
+    def look(self) -> None:
+        """Take note that time has passed. While this process did not run, the peers may not have either."""
+        now = time.monotonic()
+        self._seen_still_s += min(now - self._looked, 2 * _TICK_S)
+        self._looked = now
 
     def moved(self) -> None:
         self._last = time.monotonic()
+        self._seen_still_s = 0.0
 
     def idle_s(self) -> float:
         return time.monotonic() - self._last
 
     def still(self) -> bool:
-        return self.idle_s() > self._plan.patience_s
+        return self._seen_still_s > self._plan.patience_s
 
     def over(self) -> bool:
         return time.monotonic() - self._began > self._plan.deadline_s
@@ -361,33 +430,6 @@ def _adapter(directory: Path, plan: Plan) -> Adapter:
         data = (directory / ADAPTER_FILE).read_bytes()
     except FileNotFoundError:
         return load(plan.queue)
-    adapter = pickle.loads(data)
+    (adapter,) = pickle.loads(data)
     assert isinstance(adapter, Adapter), adapter
     return adapter
-
-
-def _tail(path: Path) -> str:
-    try:
-        return path.read_text(errors="replace")[-4000:]
-    except FileNotFoundError:
-        return ""
-
-
-def _stacks(pid: int, path: Path) -> list[list[dict[str, object]]]:
-    """Have a peer write where each of its threads is, and return that: outermost frames first, main thread last."""
-    os.kill(pid, _peer.STACK_SIGNAL)
-    end = time.monotonic() + _STACK_S
-    text = ""
-    while time.monotonic() < end:
-        time.sleep(0.02)  # nobody tells when the dump is whole: it is when it no longer grows
-        now = _tail(path)
-        if now and now == text:
-            break
-        text = now
-    threads: list[list[dict[str, object]]] = []
-    for line in text.splitlines():
-        if "most recent call first" in line:
-            threads.append([])
-        elif threads and (found := re.match(r'  File "(.*)", line (\d+) in (.*)', line)):
-            threads[-1].insert(0, _nemesis.place(found[1], int(found[2]), found[3]))
-    return threads

@@ -41,6 +41,10 @@ class Guarantees:
     foreign_bytes: whether bytes that are no message (a write cut where no POSIX system would cut it, say)
         cost no intact message. A queue without this promise is not blamed for what follows from such bytes.
     types: names of the types that come out as they went in; the workload draws from these alone.
+    most_producers, most_consumers: how many processes may be at that end at a time; ``None`` means any number. A plan
+        with more is refused. One that takes the place of another, or comes when all are gone, is none too many.
+    any_pace: whether what becomes of a message is the same whoever is faster, one producer or one consumer. It excuses
+        nothing; but a verdict on a queue without it rests on timing.
     gate: which kinds of its system calls the gate sees, as ``harness.triggers`` names them. Faults placed at
         any other call are refused.
     """
@@ -51,7 +55,10 @@ class Guarantees:
     killed_consumer_may_cost: int | None = 1
     foreign_bytes: bool = False
     types: tuple[str, ...] = KEPT_TYPES
-    gate: tuple[str, ...] = ("read", "write")
+    most_producers: int | None = None
+    most_consumers: int | None = None
+    any_pace: bool = True
+    gate: tuple[str, ...] = CALL_KINDS
 
     def __post_init__(self) -> None:
         if self.order not in ("per-producer", "none"):
@@ -60,6 +67,10 @@ class Guarantees:
             cost = getattr(self, name)
             if cost is not None and (type(cost) is not int or cost < 0):
                 raise ValueError(f"{name}={cost!r}: allowed are None (any number) and whole numbers from 0")
+        for name in ("most_producers", "most_consumers"):
+            most = getattr(self, name)
+            if most is not None and (type(most) is not int or most < 1):
+                raise ValueError(f"{name}={most!r}: allowed are None (any number) and whole numbers from 1")
         if not set(self.gate) <= set(CALL_KINDS):
             raise ValueError(f"gate={self.gate!r}: allowed are {', '.join(CALL_KINDS)}")
         unknown = sorted(set(self.types) - set(KEPT_TYPES))

@@ -14,7 +14,14 @@ start      the peer runs; ``value`` has its pid and role
 strike     a fault struck the peer; ``value`` has the fault, its place, and the peer's stack
 exit       the peer has ended; ``value`` has ``code`` or ``signal``, and ``error`` its traceback if it had one
 stuck      the peer should go on and does not; ``value`` has its stacks and for how long nobody moved
+refused    an operation failed, as it may because of a fault; ``error`` has what it raised
+changed    what was in the queue's place, and is somebody else's, is no longer as it was; ``value`` has ``what``
+where      the peer's place when the trial was interrupted; ``value`` as of stuck
 leak       something is still there; ``value`` has its kind and its name
+call       the peer made a call that counts (of a census); ``value`` has its kind, its number and what it transferred
+output     what the peer wrote to its standard output and error, in ``value`` as ``text``: the end of it
+grown      the peer had more descriptors open at the end of its work than when it began: ``opened`` and ``now``
+shared     what another trial of the same queue would use as well; ``value`` has ``what``
 deadline   the trial was given up although its peers were still moving
 =========  ============================================================================================
 """
@@ -22,35 +29,22 @@ deadline   the trial was given up although its peers were still moving
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from ._errors import HistoryError, PlanError
-from ._eventlog import CODES, NOTE, read_records
+from ._events import Event, Events
 from .guarantees import Guarantees
 from .plan import HEAL_CONSUMER, HEAL_PRODUCER, Plan
+
+__all__ = ["Event", "Events", "History"]
 
 FORMAT = 1
 LOG_SUFFIX = ".events"
 NEMESIS_SUFFIX = ".nemesis"
-
-
-class Event(NamedTuple):
-    """One thing that happened. ``time_ns`` counts from the first event."""
-
-    index: int  # type: ignore[assignment]  # Jepsen's word for it; it hides tuple.index, which nobody misses
-    time_ns: int
-    process: str
-    type: str
-    f: str
-    value: Any = None
-    error: str | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the event as JSON's types; what it has not is left out."""
-        return {key: value for key, value in self._asdict().items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +54,10 @@ class History:
     plan: Plan
     guarantees: Guarantees
     events: Sequence[Event] = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.events, Events):
+            object.__setattr__(self, "events", Events(self.events))
 
     @property
     def producers(self) -> dict[str, int]:
@@ -75,13 +73,18 @@ class History:
     def lines(self) -> Iterator[str]:
         """Yield the lines of the history's file."""
         yield json.dumps({"history": FORMAT, "plan": self.plan.to_json(), "guarantees": self.guarantees.to_json()})
-        for event in self.events:
-            yield json.dumps(event.to_json())
+        yield from self._events.lines()
 
     def save(self, path: Path) -> None:
-        """Write the history to a file, replacing what was there."""
-        with open(path, "w", encoding="utf-8") as file:
-            file.writelines(f"{line}\n" for line in self.lines())
+        """Write the history to a file, replacing what was there: whole, or not at all."""
+        part = path.with_name(f".{path.name}.{os.getpid()}.part")
+        try:
+            with open(part, "w", encoding="utf-8") as file:
+                file.writelines(f"{line}\n" for line in self.lines())
+            part.replace(path)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
 
     @classmethod
     def load(cls, path: Path) -> History:
@@ -94,14 +97,22 @@ class History:
     def parse(cls, lines: Iterable[str], *, source: str = "the history") -> History:
         """Return the history in these lines. Raises HistoryError that names *source* and the line."""
         header: tuple[Plan, Guarantees] | None = None
-        events: list[Event] = []
+        events = Events()
+        last_ns = 0
         for number, line in enumerate(lines, start=1):
             try:
                 fields = json.loads(line)
                 if header is None:
                     header = _header(fields)
-                else:
-                    events.append(_event(fields, header[0]))
+                    continue
+                event = _event(fields, header[0])
+                if event.index != len(events) or event.time_ns < last_ns:
+                    raise HistoryError(
+                        f"index={event.index}, time_ns={event.time_ns}: index={len(events)} is expected, and a time of "
+                        f"{last_ns} at least; a history has all of its events, in their order"
+                    )
+                last_ns = event.time_ns
+                events.append(event)
             except json.JSONDecodeError as error:
                 hint = "; a plan is for monkeywrench replay" if number == 1 else ""
                 raise HistoryError(f"{source}, line {number}: not JSON: {error.msg}{hint}") from None
@@ -113,35 +124,18 @@ class History:
 
     @classmethod
     def collect(cls, plan: Plan, guarantees: Guarantees, directory: Path) -> History:
-        """Return the history out of the logs which peers left in *directory*, merged by time."""
-        found: list[tuple[int, str, str, str, Any, str | None]] = []
-        for path in directory.iterdir():
-            if path.suffix not in (LOG_SUFFIX, NEMESIS_SUFFIX):
-                continue
-            for record in read_records(str(path)):
-                kind, f = CODES[record.code]
-                if record.code == NOTE:
-                    value = json.loads(record.text)
-                    f = value.pop("f")
-                    process = value.pop("process", path.stem)
-                    found.append((record.time_ns, process, kind, f, value or None, value.pop("error", None)))
-                    continue
-                value = None
-                if kind != "invoke" or f == "enqueue":
-                    value = [record.producer, record.number]
-                defect = record.text or None
-                if defect and f == "dequeue" and kind == "ok" and defect.startswith("?"):
-                    value, defect = {"unknown": defect[1:]}, None
-                elif kind == "fail" and f == "dequeue":
-                    value = None
-                found.append((record.time_ns, path.stem, kind, f, value, defect))
-        found.sort(key=lambda event: event[0])
-        first = found[0][0] if found else 0
-        return cls(
-            plan,
-            guarantees,
-            [Event(index, time - first, *rest) for index, (time, *rest) in enumerate(found)],
-        )
+        """Return the history out of the logs which peers left in *directory*, merged by time.
+
+        It needs the directory no longer: what is too much for memory is on disk, in a file that goes with the history.
+        """
+        paths = sorted(directory.iterdir())
+        logs = [path for path in paths if path.suffix == LOG_SUFFIX]
+        return cls(plan, guarantees, Events.collect(logs, [path for path in paths if path.suffix == NEMESIS_SUFFIX]))
+
+    @property
+    def _events(self) -> Events:
+        assert isinstance(self.events, Events), self.events
+        return self.events
 
 
 def producer_indices(plan: Plan) -> dict[str, int]:
@@ -164,11 +158,26 @@ def _event(fields: Any, plan: Plan) -> Event:
     for name, kind in (("index", int), ("time_ns", int), ("process", str), ("type", str), ("f", str)):
         if type(fields.get(name)) is not kind:
             raise HistoryError(f"{name}={fields.get(name)!r}: an event has one, of type {kind.__name__}")
+    if type(fields.get("error", "")) is not str:
+        raise HistoryError(f"error={fields['error']!r}: a text is expected")
     if unknown := sorted(fields.keys() - set(Event._fields)):
         raise HistoryError(f"unknown in an event: {', '.join(unknown)}")
     event = Event(**fields)
     _check_value(event, plan)
     return event
+
+
+_NEEDS = {
+    "strike": ("fault",),
+    "missed": ("fault", "why"),
+    "stuck": ("seconds",),
+    "leak": ("kind", "what"),
+    "changed": ("what",),
+    "call": ("kind", "n", "size", "torn", "posix", "packet", "inside", "stack"),
+    "output": ("text",),
+    "grown": ("opened", "now"),
+    "shared": ("what",),
+}
 
 
 def _check_value(event: Event, plan: Plan) -> None:
@@ -177,8 +186,7 @@ def _check_value(event: Event, plan: Plan) -> None:
     names_message = event.f == "enqueue" or (event.f == "dequeue" and event.type == "ok" and type(value) is not dict)
     if names_message and not (type(value) is list and [type(each) for each in value] == [int, int]):
         raise HistoryError(f"value={value!r}: [producer, number] is expected of {event.type} {event.f}")
-    needs = {"strike": ("fault",), "missed": ("fault", "why"), "stuck": ("seconds",), "leak": ("kind", "what")}
-    for name in needs.get(event.f, ()):
+    for name in _NEEDS.get(event.f, ()):
         if not isinstance(value, dict) or name not in value:
             raise HistoryError(f"value={value!r}: an object with {name!r} is expected of {event.f}")
     if event.f in ("strike", "missed") and value["fault"] not in range(len(plan.faults)):

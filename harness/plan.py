@@ -9,14 +9,17 @@ from typing import Any
 
 from . import faults
 from ._errors import PlanError
-from .faults import Fault
+from .faults import QUEUE, Fault
+from .triggers import Ended
 
 FORMAT = 1
 MOST_PEERS = 1000
 MOST_MESSAGES = 10_000_000
 
-# Peers that the heal starts when the workload has ended (see _root.py); plans cannot name them.
-HEAL_PRODUCER = "heal-producer-0"
+# Peers that the heal starts when the workload has ended (see _root.py); plans cannot name them. What further producers
+# of the heal put counts as the first one's.
+HEAL_PRODUCERS = "heal-producer-"
+HEAL_PRODUCER = f"{HEAL_PRODUCERS}0"
 HEAL_CONSUMER = "heal-consumer-0"
 
 
@@ -73,15 +76,24 @@ class Plan:
 
     def _check(self, fault: Fault) -> None:
         known = self.peers + self.replacements
-        if fault.peer not in known:
+        if fault.peer not in (*known, QUEUE):
             raise PlanError(f"no peer {fault.peer!r} in this plan; its peers are {', '.join(known)}")
         total = self.messages if fault.peer.startswith("producer") else self.messages * self.producers
         if fault.at.most_messages is not None and fault.at.most_messages > total:
             raise PlanError(f"{fault}: {fault.peer} sees at most {total} messages in this plan")
+        if isinstance(fault.at, Ended) and (fault.at.peer not in known or fault.at.peer == fault.peer):
+            raise PlanError(f"{fault}: another peer is allowed there, out of {', '.join(known)}")
         if fault.final and any(
             other is not fault and other.final and other.peer == fault.peer for other in self.faults
         ):
             raise PlanError(f"{fault.peer} is killed twice in this plan; it dies once")
+        others = [other for other in self.faults if other is not fault and other.name == fault.name]
+        if fault.peer == QUEUE and others:
+            raise PlanError(f"{fault}: a plan has one {fault.name} at most")
+
+    def with_faults(self, *more: Fault) -> Plan:
+        """Return this plan with more faults."""
+        return dataclasses.replace(self, faults=(*self.faults, *more))
 
     @property
     def producer_names(self) -> tuple[str, ...]:
@@ -101,7 +113,7 @@ class Plan:
     @property
     def replacements(self) -> tuple[str, ...]:
         """The names of the peers that take the places of killed ones: ``producer-0.1`` that of ``producer-0``."""
-        return tuple(replacement_of(fault.peer) for fault in self.faults if fault.replace)
+        return tuple(replacement_of(fault.peer) for fault in self.faults if fault.replaced)
 
     def to_json(self) -> dict[str, Any]:
         """Return the plan as JSON's types."""

@@ -9,10 +9,10 @@ from pathlib import Path
 from . import _client, _travel
 from ._errors import HarnessError, PlanError
 from ._root import ADAPTER_FILE, OUTPUT_FILE, PLAN_FILE
-from .adapters import Adapter, load
+from .adapters import Adapter, built_on, load
 from .history import History
 from .plan import Plan
-from .triggers import Call
+from .triggers import ANY
 from .verdict import Verdict, judge
 
 HISTORY_FILE = "history.jsonl"
@@ -25,35 +25,60 @@ def run(
     *,
     adapter: Adapter | None = None,
     progress: Callable[[], None] | None = None,
+    interrupted: Callable[[Verdict], object] | None = None,
 ) -> Verdict:
     """Run one trial, and return the verdict on it. When this returns or raises, nothing of the trial is left.
 
     adapter: the queue, if it is not the one that the plan names; it travels to the peers by value.
     progress: called about ten times a second while the trial runs.
+    interrupted: called with the verdict on what was done, when the trial is interrupted (by Ctrl-C, a time-out of
+        pytest's); it says where every peer was. Then the interruption goes on.
 
     Raises PlanError if there is no such queue; HarnessError if the harness failed, with what it said.
     """
     queue = adapter or load(plan.queue)
-    _check_reach(plan, queue)
+    check_reach(plan, queue)
     with _client.directory() as directory:
         (directory / PLAN_FILE).write_text(plan.dumps())
         if adapter is not None:
             (directory / ADAPTER_FILE).write_bytes(_travel.dumps(adapter))
-        status = _client.ancestor().run(directory, plan.queue, plan.deadline_s + _GRACE_S, progress)
+        try:
+            for name in built_on(type(queue)):
+                _client.ancestor().load(name)
+            status = _client.ancestor().run(directory, plan.queue, plan.deadline_s + _GRACE_S, progress)
+        except BaseException as error:
+            if interrupted is not None and not isinstance(error, HarnessError):
+                interrupted(judge(History.collect(plan, queue.guarantees, directory)))
+            raise
         if status != 0:
             raise HarnessError(f"the trial root ended with status {status}. {_said(directory / OUTPUT_FILE)}")
         history = History.collect(plan, queue.guarantees, directory)
     return judge(history)
 
 
-def _check_reach(plan: Plan, queue: Adapter) -> None:
-    """Raise PlanError for a fault at a call which the gate does not see in this queue."""
+def check_reach(plan: Plan, queue: Adapter) -> None:
+    """Raise PlanError for a fault that cannot reach this queue, and for more peers than it is made for."""
+    for role, planned, most in (
+        ("producer", plan.producers, queue.guarantees.most_producers),
+        ("consumer", plan.consumers, queue.guarantees.most_consumers),
+    ):
+        if most is not None and planned > most:
+            raise PlanError(
+                f"{role}s={planned}: {plan.queue} is made for {most} {role}{'' if most == 1 else 's'} at a time; "
+                f"plan {role}s={most}, or take another queue"
+            )
     seen = queue.guarantees.gate
     for fault in plan.faults:
-        if isinstance(fault.at, Call) and fault.at.kind not in seen:
+        kind = fault.at.call_kind
+        if kind is not None and not (seen if kind == ANY else kind in seen):
+            which = f"its {' and '.join(seen)} only" if seen else "none of its calls, for they are C code's"
             raise PlanError(
-                f"{fault}: {plan.queue} says that the gate sees its {' and '.join(seen) or 'nothing'} only; "
-                "messages(n) and elapsed(seconds) reach every queue"
+                f"{fault}: {plan.queue} says that the gate sees {which}; "
+                "messages(n), elapsed(seconds) and blocked() reach every queue"
+            )
+        if fault.needs_fifo and queue.fifo(Path()) is None:
+            raise PlanError(
+                f"{fault}: {plan.queue} has no FIFO that a stranger could open: none that its fifo(directory) names"
             )
 
 

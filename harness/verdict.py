@@ -14,12 +14,13 @@ from dataclasses import dataclass
 
 from .checkers import CHECKERS, Checked, Finding
 from .history import History
-from .ledger import Ledger
+from .ledger import Ledger, frame
 
 VALID, INVALID, UNKNOWN = "valid", "invalid", "unknown"
 # From harmless to worst, for what sums up several verdicts.
 RANK = (VALID, UNKNOWN, INVALID)
 MOST_SHOWN = 3
+_BEYOND = "no POSIX system cuts a write so short, and "
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,9 @@ class Verdict:
     struck: what befell whom, one sentence for each fault that struck.
     history: what it rests on.
     replay: the line that runs the same trial again, if it can be.
+    not_applicable: why the trial is not one for this queue, if it is *unknown* for that reason alone: what was done is
+        held against no queue that does not promise to withstand it, or the queue makes no call that it could be done
+        to. ``None`` otherwise.
     """
 
     status: str
@@ -42,6 +46,7 @@ class Verdict:
     struck: tuple[str, ...]
     history: History
     replay: str | None = None
+    not_applicable: str | None = None
 
     @property
     def valid(self) -> bool:
@@ -98,35 +103,47 @@ def judge(
     """Return the verdict of all checkers on a history. Reads nothing but the history, and runs nothing."""
     ledger = Ledger(history)
     findings: list[Finding] = []
-    doubts = list(_doubts(ledger))
+    # What a queue is excused from, and what nobody knows.
+    excused, doubts = list(_never_struck(ledger, impossible=True)), list(_doubts(ledger))
+    crashed = []
     for checker in checkers:
         try:
             findings += checker(ledger)
         except Exception:  # whatever it was, what this checker looks for is not known
-            doubts.append(f"the checker {checker.__name__} crashed:\n{traceback.format_exc()}")
+            crashed.append(f"the checker {checker.__name__} crashed:\n{traceback.format_exc()}")
     beyond = [strike for strike in ledger.strikes if strike.beyond_posix]
     if beyond and findings and not history.guarantees.foreign_bytes:
         what = "; ".join(f"{finding.kind} {', '.join(finding.peers[:1])}".strip() for finding in findings[:MOST_SHOWN])
-        doubts += [
-            f"{strike.planned}: no POSIX system cuts a write so short, and {history.plan.queue} does not promise "
-            f"foreign_bytes; not held against it: {what}"
-            for strike in beyond
-        ]
-        findings = []
-    status = INVALID if findings else UNKNOWN if doubts else VALID
+        why = f"{history.plan.queue} does not promise foreign_bytes; not held against it: {what}"
+        # Whatever else there is to doubt may have come of it.
+        excused = [f"{strike.planned}: {_BEYOND if strike.planned.posix else ''}{why}" for strike in beyond] + excused
+        excused += doubts
+        findings, doubts = [], []
+    doubts += crashed
+    status = INVALID if findings else UNKNOWN if excused or doubts else VALID
+    not_applicable = "; ".join(excused) if excused and not (doubts or findings) else None
     struck = tuple(strike.sentence for strike in ledger.strikes)
-    return Verdict(status, tuple(findings), tuple(doubts), ledger.counts(), struck, history, replay)
+    told = (*excused, *doubts)
+    return Verdict(status, tuple(findings), told, ledger.counts(), struck, history, replay, not_applicable)
 
 
 def _doubts(ledger: Ledger) -> Iterable[str]:
-    history = ledger.history
     if not ledger.received and not ledger.stuck:
         yield "no message was received"
-    struck = {strike.fault for strike in ledger.strikes}
-    for index, fault in enumerate(history.plan.faults):
-        if index not in struck:
-            yield f"{fault}: it never struck" + ledger.why_missed(index)
+    yield from _never_struck(ledger, impossible=False)
     for event in ledger.deadlines:
-        yield f"it was given up after {event.value['seconds']:.0f} s, its deadline, while peers were still moving"
-    if not ledger.healed and not ledger.stuck:
+        yield f"it was given up after {event.value['seconds']:.3g} s, its deadline, before all peers had ended"
+    for event in ledger.where:
+        stack = "".join(f"; {frame(place)}" for place in reversed(event.value.get("stack") or []))
+        why = "by then" if ledger.deadlines else "it was interrupted;"
+        yield f"{why} {event.process} was in its {ledger.doing(event.process)}{stack}"
+    if not ledger.healed and not ledger.stuck and not ledger.where:
         yield "the heal did not take place"
+
+
+def _never_struck(ledger: Ledger, *, impossible: bool) -> Iterable[str]:
+    """Yield a sentence for each fault that did not strike: for those that could not, or for all others."""
+    struck = {strike.fault for strike in ledger.strikes}
+    for index, fault in enumerate(ledger.history.plan.faults):
+        if index not in struck and ledger.impossible(index) == impossible:
+            yield f"{fault}: it never struck{ledger.why_missed(index)}"

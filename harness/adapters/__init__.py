@@ -6,24 +6,46 @@ An adapter is imported when it is asked for and no sooner: a queue that is not i
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib
+import importlib.metadata
 import importlib.util
 import os
 import sys
 import sysconfig
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from .._errors import PlanError
 from ._adapter import Adapter
 
+
+class Known(NamedTuple):
+    """Where an adapter is, as ``module:object``, and the extra of this distribution that brings its library, if any."""
+
+    place: str
+    extra: str | None = None
+
+
 # The one list of adapters: the name which a plan and the command line call a queue by, and where its adapter is.
-ADAPTERS: dict[str, str] = {
-    "pipes.SimplePipeQueue": f"{__name__}.pipes:SimplePipeQueueAdapter",
-    "multiprocessing.Queue": f"{__name__}.multiprocessing:QueueAdapter",
+ADAPTERS: dict[str, Known] = {
+    "pipes.SimplePipeQueue": Known(f"{__name__}.pipes:SimplePipeQueueAdapter"),
+    "pipes.PipeQueue": Known(f"{__name__}.pipes:PipeQueueAdapter"),
+    "multiprocessing.Queue": Known(f"{__name__}.multiprocessing:QueueAdapter"),
+    "multiprocessing.SimpleQueue": Known(f"{__name__}.multiprocessing:SimpleQueueAdapter"),
+    "multiprocessing.Pipe": Known(f"{__name__}.multiprocessing:PipeAdapter"),
+    "faster-fifo": Known(f"{__name__}.faster_fifo:FasterFifoAdapter", "faster-fifo"),
+    "zeromq.Broker": Known(f"{__name__}.zeromq:BrokerAdapter", "zeromq"),
+    "zeromq.PushPull": Known(f"{__name__}.zeromq:PushPullAdapter", "zeromq"),
+    "persist-queue": Known(f"{__name__}.persist_queue:PersistQueueAdapter", "persist-queue"),
+    "turberfield.SimplePipeQueue": Known(f"{__name__}.turberfield:SimplePipeQueueAdapter", "turberfield"),
+    "turberfield.PipeQueue": Known(f"{__name__}.turberfield:PipeQueueAdapter", "turberfield"),
+    "naive.JsonLines": Known(f"{__name__}.naive:JsonLinesAdapter"),
 }
 DEFAULT = "pipes.SimplePipeQueue"
+ENTRY_POINTS = "monkeywrench.adapters"
+"""The group of entry points by which another distribution adds its own adapters to the list."""
 # What is in there is found by its name, in any process of this Python.
 _INSTALLED = tuple({sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")})
 
@@ -31,19 +53,22 @@ _INSTALLED = tuple({sysconfig.get_path(name) for name in ("stdlib", "purelib", "
 def load(reference: str) -> Adapter:
     """Return the adapter that *reference* names.
 
-    reference: a name out of ``ADAPTERS``; or ``module:object``; or ``path/to/file.py:object``, an absolute path or one
+    reference: a name out of ``known()``; or ``module:object``; or ``path/to/file.py:object``, an absolute path or one
         relative to the working directory. The object is an Adapter, or a class or function that makes one.
 
-    Raises PlanError for a name that is not known, and for one which cannot be imported, with the reason.
+    Raises PlanError for a name that is not known, and for one which cannot be imported, with the reason: for a
+    library that is not installed, the extra which brings it.
     """
-    where, separator, name = ADAPTERS.get(reference, reference).rpartition(":")
+    place, extra = ADAPTERS.get(reference) or _from_entry_point(reference) or Known(reference)
+    where, separator, name = place.rpartition(":")
     if reference.endswith(".py"):
         raise PlanError(f"queue {reference!r}: which object of that file? Say {reference}:NAME")
     if not separator or not where or not name:
-        near = difflib.get_close_matches(reference, ADAPTERS, n=1)
+        names = known()
+        near = difflib.get_close_matches(reference, names, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise PlanError(
-            f"no queue is called {reference!r}{hint} (known: {', '.join(ADAPTERS)}; "
+            f"no queue is called {reference!r}{hint} (known: {', '.join(names)}; "
             "your own: 'module:object' or 'file.py:object')"
         )
     try:
@@ -57,11 +82,54 @@ def load(reference: str) -> Adapter:
         made = found() if callable(found) and not isinstance(found, Adapter) else found
     except PlanError:
         raise
+    except ImportError as error:
+        if extra is None:
+            raise PlanError(f"queue {reference!r} cannot be loaded: {type(error).__name__}: {error}") from error
+        raise PlanError(f"queue {reference!r} needs an extra: pip install 'monkeywrench[{extra}]' ({error})") from error
     except Exception as error:  # it is somebody else's code that runs here
         raise PlanError(f"queue {reference!r} cannot be loaded: {type(error).__name__}: {error}") from error
     if not isinstance(made, Adapter):
         raise PlanError(f"queue {reference!r}: {made!r} is no monkeywrench.harness.Adapter")
     return made
+
+
+def made(queue: object, what: str = "queue") -> Adapter:
+    """Return the adapter that *queue* is: an adapter, its class, or what ``load`` takes.
+
+    what: what an error calls it.
+
+    Raises PlanError for anything else, and as ``load`` does.
+    """
+    if isinstance(queue, str):
+        return load(queue)
+    if isinstance(queue, type) and issubclass(queue, Adapter):
+        queue = queue()
+    if not isinstance(queue, Adapter):
+        raise PlanError(f"{what}={queue!r}: an adapter is allowed, its class, or the name of one")
+    return queue
+
+
+def known() -> dict[str, Known]:
+    """Return the queues that have a name: those of ``ADAPTERS``, then those that other distributions bring.
+
+    Nothing is imported. A name of ``ADAPTERS`` stays what it is, whoever else claims it.
+    """
+    others = importlib.metadata.entry_points(group=ENTRY_POINTS)
+    return ADAPTERS | {each.name: Known(each.value) for each in others if each.name not in ADAPTERS}
+
+
+def missing(name: str) -> str | None:
+    """Return why the queue of this name cannot be used here, and what to do, or None if it can. Imports its library.
+
+    Raises PlanError for a name that is not among ``known()``.
+    """
+    try:
+        load(name)
+    except PlanError as error:
+        if name not in known():
+            raise
+        return str(error).removeprefix(f"queue {name!r}").lstrip(": ")
+    return None
 
 
 def absolute(reference: str) -> str:
@@ -74,13 +142,20 @@ def reference_of(adapter: Adapter) -> str:
     """Return the text by which ``load`` finds an adapter of this kind again, in whatever directory."""
     kind = type(adapter)
     place = f"{kind.__module__}:{kind.__qualname__}"
-    for name, known in ADAPTERS.items():
-        if known == place:
+    for name, each in ADAPTERS.items():
+        if each.place == place:
             return name
     file = getattr(sys.modules.get(kind.__module__), "__file__", None)
     if file is None or any(file.startswith(path + os.sep) for path in _INSTALLED):
         return place
     return f"{os.path.abspath(file)}:{kind.__qualname__}"
+
+
+@functools.cache  # once, and not for each trial
+def built_on(kind: type[Adapter]) -> tuple[str, ...]:
+    """Return the names of the built-in queues that an adapter is, or derives from."""
+    kinds = {f"{each.__module__}:{each.__qualname__}" for each in kind.__mro__}
+    return tuple(name for name, (place, _) in ADAPTERS.items() if place in kinds)
 
 
 def is_found_again(adapter: Adapter) -> bool:
@@ -116,6 +191,12 @@ def importable(module: ModuleType) -> bool:
     return spec.origin == "frozen" or os.path.realpath(spec.origin) == os.path.realpath(file)
 
 
+def _from_entry_point(name: str) -> Known | None:
+    if ":" in name:  # no distribution needs to be looked at for what says itself where it is
+        return None
+    return next((Known(each.value) for each in importlib.metadata.entry_points(group=ENTRY_POINTS, name=name)), None)
+
+
 def _from_file(path: str) -> ModuleType:
     """Return the module in a file, which finds its neighbours as if it had been imported by its name."""
     path = os.path.abspath(path)
@@ -140,4 +221,19 @@ def _from_file(path: str) -> ModuleType:
     return module
 
 
-__all__ = ["ADAPTERS", "DEFAULT", "Adapter", "absolute", "importable", "is_found_again", "load", "reference_of"]
+__all__ = [
+    "ADAPTERS",
+    "DEFAULT",
+    "ENTRY_POINTS",
+    "Adapter",
+    "Known",
+    "absolute",
+    "built_on",
+    "importable",
+    "is_found_again",
+    "known",
+    "load",
+    "made",
+    "missing",
+    "reference_of",
+]

@@ -20,6 +20,15 @@ class Adapter(ABC):
 
     guarantees: ClassVar[Guarantees] = Guarantees()
 
+    def __init_subclass__(cls, **settings: Any) -> None:
+        super().__init_subclass__(**settings)
+        if not isinstance(cls.guarantees, Guarantees):
+            raise TypeError(f"{cls.__name__}.guarantees={cls.guarantees!r}: set it to Guarantees(order=…, …)")
+
+    def fifo(self, directory: Path) -> Path | None:
+        """Return where ``make`` puts the FIFO of this queue, if it has one that a stranger could open."""
+        return None
+
     @abstractmethod
     def make(self, directory: Path) -> None:
         """Make the queue; in the trial root, before any peer exists.

@@ -13,7 +13,7 @@ from ._finding import Checked, Finding
 from .delivery import duplicated, lost, unexpected
 from .integrity import corrupted
 from .order import reordered
-from .peers import crashed, leaked, stuck
+from .peers import crashed, grown, leaked, shared, stuck
 
 CHECKERS: tuple[Callable[[Ledger], Checked], ...] = (
     stuck,
@@ -24,6 +24,8 @@ CHECKERS: tuple[Callable[[Ledger], Checked], ...] = (
     duplicated,
     reordered,
     leaked,
+    grown,
+    shared,
 )
 
 __all__ = ["CHECKERS", "Checked", "Finding", *(checker.__name__ for checker in CHECKERS)]

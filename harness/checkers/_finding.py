@@ -24,5 +24,8 @@ class Finding:
     events: tuple[int, ...] = ()
     details: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        return f"<{self.kind}: {self.sentence}>"
+
 
 Checked: TypeAlias = Iterable[Finding]

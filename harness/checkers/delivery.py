@@ -26,7 +26,7 @@ def lost(ledger: Ledger) -> Checked:
         f"{surplus} message{'' if one else 's'} whose put returned {'was' if one else 'were'} never received"
         f"{beyond}: {_names(ledger, missing)}",
         peers=tuple(sorted({_producer(ledger, message) for message in missing})),
-        events=_put_events(ledger, set(missing)),
+        events=ledger.put_events(set(missing)),
     )
 
 
@@ -35,31 +35,30 @@ def unexpected(ledger: Ledger) -> Checked:
     for event in ledger.unknown:
         what = event.value.get("unknown")
         yield Finding("unexpected", f"{event.process} got {what}, which nobody put", (event.process,), (event.index,))
-    for message, gets in ledger.received.items():
-        put = ledger.puts.get(message)
-        if put not in ("ok", "invoke"):
-            why = "whose put failed" if put == "fail" else "which nobody put"
-            yield Finding(
-                "unexpected",
-                f"{gets[0].consumer} got {_names(ledger, [message])}, {why}",
-                (gets[0].consumer,),
-                tuple(get.event.index for get in gets),
-            )
+    for message in ledger.never_put():
+        gets = ledger.gets(message)
+        why = "whose put failed" if ledger.puts.get(message) == "fail" else "which nobody put"
+        yield Finding(
+            "unexpected",
+            f"{gets[0].consumer} got {_names(ledger, [message])}, {why}",
+            (gets[0].consumer,),
+            tuple(get.event.index for get in gets),
+        )
 
 
 def duplicated(ledger: Ledger) -> Checked:
     """Find messages that were received more often than put."""
     if ledger.history.guarantees.duplicates:
         return
-    for message, gets in ledger.received.items():
-        if len(gets) > 1:
-            by = " and ".join(dict.fromkeys(get.consumer for get in gets))
-            yield Finding(
-                "duplicated",
-                f"{_names(ledger, [message])} was received {len(gets)} times, by {by}",
-                tuple(get.consumer for get in gets),
-                tuple(get.event.index for get in gets),
-            )
+    for message in ledger.again:
+        gets = ledger.gets(message)
+        by = " and ".join(dict.fromkeys(get.consumer for get in gets))
+        yield Finding(
+            "duplicated",
+            f"{_names(ledger, [message])} was received {len(gets)} times, by {by}",
+            tuple(get.consumer for get in gets),
+            tuple(get.event.index for get in gets),
+        )
 
 
 def _producer(ledger: Ledger, message: Message) -> str:
@@ -70,11 +69,3 @@ def _producer(ledger: Ledger, message: Message) -> str:
 def _names(ledger: Ledger, messages: list[Message]) -> str:
     shown = [f"message {message[1]} of {_producer(ledger, message)}" for message in messages[:3]]
     return ", ".join(shown) + (f" and {len(messages) - 3} more" if len(messages) > 3 else "")
-
-
-def _put_events(ledger: Ledger, messages: set[Message]) -> tuple[int, ...]:
-    return tuple(
-        event.index
-        for event in ledger.history.events
-        if event.f == "enqueue" and event.type == "ok" and tuple(event.value) in messages
-    )

@@ -7,7 +7,7 @@ from ._finding import Checked, Finding
 
 
 def corrupted(ledger: Ledger) -> Checked:
-    """Find messages whose value or type differs from what was put."""
+    """Find messages whose value or type differs from what was put, and files of others that the queue has changed."""
     names = {index: name for name, index in ledger.history.producers.items()}
     for event in ledger.corrupted:
         producer = names.get(event.value[0], f"an unknown producer {event.value[0]}")
@@ -17,3 +17,6 @@ def corrupted(ledger: Ledger) -> Checked:
             (event.process,),
             (event.index,),
         )
+    for event in ledger.changed:
+        what = event.value["what"]
+        yield Finding("corrupted", f"{what}: it was changed, and is not the queue's", (event.process,), (event.index,))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-
-from ..ledger import Get, Ledger
+from ..ledger import First, Get, Ledger
 from ._finding import Checked, Finding
 
 
@@ -17,27 +15,32 @@ def reordered(ledger: Ledger) -> Checked:
     if ledger.history.guarantees.order == "none":
         return
     names = {index: name for name, index in ledger.history.producers.items()}
-    by_producer: dict[int, list[tuple[int, Get]]] = defaultdict(list)
-    for (producer, number), gets in ledger.received.items():
-        if (producer, number) not in ledger.puts:
-            continue  # nobody put it: it has no place in any order
-        by_producer[producer].append((number, gets[0]))
-    for producer, received in by_producer.items():
-        received.sort(key=lambda numbered: numbered[0], reverse=True)
-        late: list[tuple[int, Get, int, Get]] = []
-        number, first = received[0]
-        for earlier, get in received[1:]:
-            if first.ended_ns < get.began_ns:
-                late.append((earlier, get, number, first))
-            if get.ended_ns < first.ended_ns:
-                number, first = earlier, get
+    # What was merged behind foreign bytes goes to one consumer, which hands it out next: in its own order alone.
+    merged = any(strike.beyond_posix for strike in ledger.strikes)
+    for producer in ledger.putters:
+        late: tuple[Get, int, Get, int] | None = None
+        count = 0
+        firsts: dict[str, First] = {}
+        for get in ledger.firsts(producer):
+            whose = ledger.get(get.began, get.ended).consumer if merged else ""
+            first = firsts.setdefault(whose, get)
+            if first is get:
+                continue
+            # Events are in the order of time. Two at the same nanosecond have no order, which only their times tell.
+            if first.ended < get.began:
+                overtaker, overtaken = ledger.get(first.began, first.ended), ledger.get(get.began, get.ended)
+                if overtaker.ended_ns < overtaken.began_ns:
+                    late = overtaken, get.number, overtaker, first.number
+                    count += 1
+            if get.ended < first.ended:
+                firsts[whose] = get
         if late:
-            earlier, get, number, overtaker = late[-1]
-            more = f"; {len(late)} messages came late in all" if len(late) > 1 else ""
+            overtaken, earlier, overtaker, number = late
+            more = f"; {count} messages came late in all" if count > 1 else ""
             yield Finding(
                 "reordered",
-                f"{get.consumer} got message {earlier} of {names.get(producer, producer)} after "
+                f"{overtaken.consumer} got message {earlier} of {names.get(producer, producer)} after "
                 f"{overtaker.consumer} had got message {number}{more}",
-                tuple(dict.fromkeys((get.consumer, overtaker.consumer))),
-                (overtaker.event.index, get.event.index),
+                tuple(dict.fromkeys((overtaken.consumer, overtaker.consumer))),
+                (overtaker.event.index, overtaken.event.index),
             )

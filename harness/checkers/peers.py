@@ -15,7 +15,8 @@ def stuck(ledger: Ledger) -> Checked:
     sides = {_side(peer) for peer in killed}
     for event in sorted(ledger.stuck, key=lambda event: _side(event.process) not in sides):
         stack = [frame(place) for place in reversed(event.value.get("stack") or [])]
-        waits = f"waits inside its {ledger.doing(event.process)}" if stack else "gives no sign of life"
+        inside = event.value.get("inside") or ledger.doing(event.process)
+        waits = f"waits inside its {inside}" if stack else "gives no sign of life"
         yield Finding(
             "stuck",
             f"{event.process} {waits}; no peer has moved for {event.value['seconds']:.1f} s{after}",
@@ -41,6 +42,38 @@ def leaked(ledger: Ledger) -> Checked:
     for event in ledger.leaks:
         what = f"{event.value['kind']} {event.value['what']}"
         yield Finding("leaked", f"{event.process} left behind: {what}", (event.process,), (event.index,))
+
+
+# A queue may keep some open that it needs again.
+_MAY_GROW = 16
+
+
+def grown(ledger: Ledger) -> Checked:
+    """Find peers whose descriptors grow with the number of their messages, though they are closed in the end."""
+    for event in ledger.grown:
+        opened, now = event.value["opened"], event.value["now"]
+        if now - opened <= _MAY_GROW:
+            continue  # as nearly always: nobody needs to count the messages
+        messages = ledger.messages(event.process)
+        if now - opened > messages // 10:
+            yield Finding(
+                "leaked",
+                f"{event.process} had {now} descriptors open before it closed the queue, {now - opened} more than when "
+                f"it began; messages: {messages}",
+                (event.process,),
+                (event.index,),
+            )
+
+
+def shared(ledger: Ledger) -> Checked:
+    """Find what another trial of the same queue, at the same time, would use as well."""
+    for event in ledger.shared:
+        yield Finding(
+            "leaked",
+            f"{event.process} used {event.value['what']}, outside of the trial's directory: another trial shares it",
+            (event.process,),
+            (event.index,),
+        )
 
 
 def _side(peer: str) -> str:

@@ -1,28 +1,34 @@
-"""What is broken: one small file a fault, all of one shape, and the one list of them.
-
-A fault is frozen settings (whom, when) and one method, ``strike``, which runs when its trigger says: in the
-peer itself, or, if that goes by the clock, in the trial root. It says whether the peer comes back from it.
-"""
+"""What is broken: one small file a family, all faults of one shape, and the one list of them."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, TypeAlias
+from typing import Any, Final
 
 from .. import triggers
 from .._errors import PlanError
+from ._fault import Fault, Scene
+from .census import Census
+from .foreign import Foreign, Remove
 from .kill import Kill
 from .noop import Noop
+from .partial import Short
+from .slow import Delay, Pause
+from .stale import QUEUE, Shrink, Stale
+from .system import Error, Limit
 
-Fault: TypeAlias = Kill | Noop
-
-FAULTS: dict[str, type[Fault]] = {"kill": Kill, "noop": Noop}
+FAULTS: Final[dict[str, type[Fault]]] = {
+    fault.name: fault
+    for fault in (Kill, Pause, Delay, Short, Error, Limit, Foreign, Remove, Stale, Shrink, Census, Noop)
+}
 
 
 def to_json(fault: Fault) -> dict[str, Any]:
     """Return the fault as JSON's types, its name under ``fault``."""
-    fields = {field.name: getattr(fault, field.name) for field in dataclasses.fields(fault)}
-    return {"fault": fault.name, **fields, "at": triggers.to_json(fault.at)}
+    fields = {name: getattr(fault, name) for name in _settings_of(type(fault))}
+    if "at" in fields:
+        fields["at"] = triggers.to_json(fault.at)
+    return {"fault": fault.name, **fields}
 
 
 def from_json(fields: Any) -> Fault:
@@ -31,12 +37,36 @@ def from_json(fields: Any) -> Fault:
         raise PlanError(f"not a fault: {fields!r}: its 'fault' is one of {', '.join(FAULTS)}")
     kind = FAULTS[fields["fault"]]
     settings = {key: value for key, value in fields.items() if key != "fault"}
-    settings["at"] = triggers.from_json(settings.get("at"))
+    allowed = _settings_of(kind)
+    if "at" in allowed:
+        settings["at"] = triggers.from_json(settings.get("at"))
     try:
         return kind(**settings)
     except TypeError:
-        allowed = ", ".join(field.name for field in dataclasses.fields(kind))
-        raise PlanError(f"fault {fields['fault']!r} with {sorted(settings)}: it takes {allowed}") from None
+        raise PlanError(f"fault {fields['fault']!r} with {sorted(settings)}: it takes {', '.join(allowed)}") from None
 
 
-__all__ = ["FAULTS", "Fault", "Kill", "Noop", "from_json", "to_json"]
+def _settings_of(kind: type[Fault]) -> list[str]:
+    return [field.name for field in dataclasses.fields(kind) if field.init]  # type: ignore[arg-type]
+
+
+__all__ = [
+    "FAULTS",
+    "QUEUE",
+    "Census",
+    "Delay",
+    "Error",
+    "Fault",
+    "Foreign",
+    "Kill",
+    "Limit",
+    "Noop",
+    "Pause",
+    "Remove",
+    "Scene",
+    "Short",
+    "Shrink",
+    "Stale",
+    "from_json",
+    "to_json",
+]

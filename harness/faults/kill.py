@@ -7,15 +7,19 @@ import signal
 from dataclasses import dataclass
 from typing import ClassVar
 
-from .. import triggers
 from .._errors import PlanError
 from ..triggers import Trigger
+from ._fault import Fault, Scene
+
+SIGNALS = ("SIGKILL", "SIGTERM", "SIGINT")
 
 
 @dataclass(frozen=True, slots=True)
-class Kill:
-    """End a peer by SIGKILL. Nothing of it runs any more: what it held, it held to the end.
+class Kill(Fault):
+    """End a peer by a signal.
 
+    signal: ``SIGKILL``: nothing of it runs any more; what it held, it held to the end. ``SIGTERM``: the same, unless
+        the queue handles it. ``SIGINT``: Python raises KeyboardInterrupt, and the peer ends by that.
     replace: whether a fresh peer takes its place, and does what it had left to do.
     """
 
@@ -24,16 +28,23 @@ class Kill:
 
     peer: str
     at: Trigger
+    signal: str = "SIGKILL"
     replace: bool = False
 
     def __post_init__(self) -> None:
-        triggers.check(self.at)
+        Fault.__post_init__(self)
+        if self.signal not in SIGNALS:
+            raise PlanError(f"signal={self.signal!r}: allowed are {', '.join(SIGNALS)}")
         if type(self.replace) is not bool:
             raise PlanError(f"replace={self.replace!r}: true or false is allowed")
 
-    def __str__(self) -> str:
-        return f"SIGKILL to {self.peer} {self.at}"
+    @property
+    def replaced(self) -> bool:
+        return self.replace
 
-    def strike(self, pid: int) -> None:
-        """Send the signal to the peer with this pid; a peer that sends it to itself goes no instruction further."""
-        os.kill(pid, signal.SIGKILL)
+    def __str__(self) -> str:
+        return f"{self.signal} to {self.peer} {self.at}"
+
+    def strike(self, scene: Scene) -> None:
+        """Send the signal. A peer that sends SIGKILL to itself goes no instruction further."""
+        os.kill(scene.pid, signal.Signals[self.signal])

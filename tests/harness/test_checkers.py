@@ -4,7 +4,8 @@ import dataclasses
 
 import pytest
 from monkeywrench.harness import Event, Guarantees, History, Plan, judge, messages
-from monkeywrench.harness.faults import Kill
+from monkeywrench.harness.checkers import CHECKERS
+from monkeywrench.harness.faults import Foreign, Kill
 from monkeywrench.harness.plan import HEAL_CONSUMER, HEAL_PRODUCER
 
 PLAN = Plan(queue="a queue", producers=2, consumers=2, messages=10, seed=1)
@@ -72,6 +73,21 @@ def test_fault_that_missed_says_why():
     story = Story(KILLED_CONSUMER).put(0, 0).get("consumer-0", 0, 0).healed()
     story.add("consumer-0", "info", "missed", {"fault": 0, "why": "that write had 5 bytes only"})
     assert story.verdict().doubts[0].endswith("it never struck: that write had 5 bytes only")
+    assert story.verdict().not_applicable is None
+
+
+def test_trial_whose_fault_was_impossible_is_not_for_this_queue():
+    def verdict(story):
+        story.add("consumer-0", "info", "missed", {"fault": 0, "why": "it cannot be cut", "impossible": True})
+        return story.verdict()
+
+    sane = verdict(Story(KILLED_CONSUMER).put(0, 0).get("consumer-0", 0, 0).healed())
+    assert sane.status == "unknown"
+    assert sane.not_applicable == "SIGKILL to consumer-0 after message 1: it never struck: it cannot be cut"
+    doubted = verdict(Story(KILLED_CONSUMER).put(0, 0).get("consumer-0", 0, 0))
+    assert (doubted.status, doubted.not_applicable) == ("unknown", None)
+    lost = verdict(Story(KILLED_CONSUMER).put(0, 0).put(0, 1).get("consumer-0", 0, 1).healed())
+    assert (lost.status, lost.not_applicable) == ("invalid", None)
 
 
 def test_checker_that_crashes_is_unknown_and_named():
@@ -111,6 +127,20 @@ def test_consumer_killed_inside_get_may_have_taken_one():
 def test_consumer_killed_between_gets_takes_nothing():
     story = Story(KILLED_CONSUMER).put(0, 0).put(0, 1).get("consumer-0", 0, 1).strike().healed()
     assert story.kinds() == ["lost"]
+
+
+@pytest.mark.parametrize(("received", "taken", "expected"), [((3, 4), 2, []), ((2, 4), 1, ["lost"]), ((4,), 3, [])])
+def test_consumer_killed_takes_one_run_of_what_was_merged_behind_foreign_bytes(received, taken, expected):
+    faults = Kill("consumer-0", messages(1)), Foreign("producer-0", messages(1))
+    story = Story(dataclasses.replace(PLAN, faults=faults), foreign_bytes=True)
+    for number in range(5):
+        story.put(0, number)
+    story.strike(1, posix=False).get("consumer-0", 0, 0).strike(0)
+    for number in received:
+        story.get("consumer-1", 0, number)
+    verdict = story.healed().verdict()
+    assert [finding.kind for finding in verdict.findings] == expected
+    assert verdict.counts["maybe taken"] == taken
 
 
 @pytest.mark.parametrize(("cost", "expected"), [(0, ["lost"]), (1, ["lost"]), (2, []), (None, [])])
@@ -171,6 +201,30 @@ def test_two_consumers_one_after_the_other_are_in_order():
     assert story.kinds() == ["reordered"]
 
 
+def test_get_that_failed_and_was_tried_again_began_with_its_first_try():
+    def tried_again(fails):
+        story = Story().put(0, 0).put(0, 1).begin_get("consumer-1")
+        if fails:
+            story.add("consumer-1", "fail", "dequeue")
+        else:
+            story.put(1, 0).end_get("consumer-1", 1, 0)
+        return story.get("consumer-0", 0, 1).get("consumer-1", 0, 0).healed().kinds()
+
+    assert tried_again(fails=True) == []
+    assert tried_again(fails=False) == ["reordered"]
+
+
+def test_two_consumers_behind_foreign_bytes_are_in_their_own_order_only():
+    plan = dataclasses.replace(PLAN, faults=(Foreign("producer-0", messages(1)),))
+
+    def got(second):
+        story = Story(plan, foreign_bytes=True).put(0, 0).put(0, 1).strike(posix=False)
+        return story.get("consumer-1", 0, 1).get(second, 0, 0).healed().kinds()
+
+    assert got("consumer-0") == []
+    assert got("consumer-1") == ["reordered"]
+
+
 def test_order_binds_no_two_producers():
     assert Story().put(0, 0).put(1, 0).get("consumer-0", 1, 0).get("consumer-0", 0, 0).healed().kinds() == []
 
@@ -223,6 +277,33 @@ def test_leak_is_leaked():
     assert story.add("root", "info", "leak", {"kind": "FIFO", "what": "q.fifo"}).kinds() == ["leaked"]
 
 
+@pytest.mark.parametrize(("now", "kinds"), [(20, []), (21, ["leaked"])])
+def test_descriptors_that_grow_with_the_messages_are_leaked(now, kinds):
+    story = Story().put(0, 0).get("consumer-0", 0, 0).healed()
+    story.add("consumer-0", "info", "grown", {"opened": 4, "now": now})
+    assert story.kinds() == kinds
+    if kinds:
+        assert story.verdict().findings[0].sentence == (
+            "consumer-0 had 21 descriptors open before it closed the queue, 17 more than when it began; messages: 1"
+        )
+
+
+def test_descriptors_that_do_not_grow_with_many_messages_are_kept():
+    story = Story()
+    for number in range(10):
+        story.put(0, number).get("consumer-0", 0, number)
+    for _ in range(200):
+        story.begin_get("consumer-0").add("consumer-0", "fail", "dequeue")
+    assert story.healed().add("consumer-0", "info", "grown", {"opened": 4, "now": 24}).kinds() == []
+
+
+def test_path_that_another_trial_uses_as_well_is_leaked():
+    story = Story().put(0, 0).get("consumer-0", 0, 0).healed()
+    (finding,) = story.add("root", "info", "shared", {"what": "FIFO /tmp/q.fifo"}).verdict().findings
+    assert finding.kind == "leaked"
+    assert "FIFO /tmp/q.fifo, outside of the trial's directory" in finding.sentence
+
+
 def test_deadline_is_unknown():
     story = Story().put(0, 0).get("consumer-0", 0, 0).healed()
     assert story.add("root", "info", "deadline", {"seconds": 120.0}).verdict().status == "unknown"
@@ -237,3 +318,20 @@ def test_queue_is_blamed_for_foreign_bytes_only_if_it_promised():
     verdict = cut()
     assert verdict.status == "unknown"
     assert "no POSIX system cuts a write so short" in verdict.doubts[0]
+    assert verdict.not_applicable.startswith("SIGKILL to producer-0 ")
+
+
+def test_foreign_bytes_are_called_so_and_excuse_whatever_came_of_them():
+    plan = dataclasses.replace(PLAN, faults=(Foreign("producer-0", messages(1)),))
+    story = Story(plan).put(0, 0).put(1, 0).get("consumer-0", 0, 0).strike(posix=False).healed()
+    verdict = story.add("root", "info", "deadline", {"seconds": 120.0}).verdict()
+    assert verdict.status == "unknown"
+    assert "does not promise foreign_bytes; not held against it: lost" in verdict.not_applicable
+    assert "120 s, its deadline" in verdict.not_applicable
+    assert "POSIX" not in str(verdict)
+
+    def careless(_ledger):
+        raise ZeroDivisionError
+
+    crashed = judge(History(story.plan, story.guarantees, story.events), checkers=[*CHECKERS, careless])
+    assert (crashed.status, crashed.not_applicable) == ("unknown", None)

@@ -11,15 +11,19 @@ from monkeywrench.harness.history import Event
 
 PRELUDE = """
 import json, os, sys
+from pathlib import Path
 from monkeywrench.harness import _gate
 _gate.install()
 from monkeywrench.harness import _eventlog, _nemesis
+from monkeywrench.harness.faults import Scene
 from monkeywrench.harness.faults import Kill, Noop
 from monkeywrench.harness.triggers import messages, read, write
 os.chdir(sys.argv[1])
 notes = _eventlog.Recorder("notes", 1 << 16)
 def arm(*faults):
-    nemesis = _nemesis.Nemesis("me", list(enumerate(faults)), notes)
+    events = _eventlog.Recorder("events", 1 << 16)
+    scene = Scene(os.getpid(), None, Path.cwd())
+    nemesis = _nemesis.Nemesis("me", list(enumerate(faults)), notes, scene, events)
     _gate.set_warden(nemesis)
     return nemesis
 """
@@ -85,7 +89,8 @@ def test_write_too_short_to_be_cut_is_missed_with_the_reason(tmp_path):
         """,
     )
     assert status == 0
-    assert notes == [{"f": "missed", "process": "me", "fault": 0, "why": "that write had 4 bytes only"}]
+    why = "that write had 4 bytes only"
+    assert notes == [{"f": "missed", "process": "me", "fault": 0, "why": why, "impossible": True}]
     assert (tmp_path / "out").read_bytes() == b"1234" * 3
 
 
@@ -108,6 +113,74 @@ def test_call_that_transfers_nothing_does_not_count(tmp_path):
     )
     assert status == 0
     assert len(notes) == 1
+
+
+def test_read_that_is_told_to_come_again_is_cut_when_it_does(tmp_path):
+    status, notes = interpret(
+        tmp_path,
+        """
+        ours, theirs = os.pipe()
+        os.set_blocking(ours, False)
+        arm(Kill("me", read(1, byte=2)))
+        for _ in range(3):
+            try:
+                os.read(ours, 10)
+            except BlockingIOError:
+                pass
+        os.write(theirs, b"1234")
+        os.read(ours, 10)
+        """,
+    )
+    assert status == -9
+    assert [note["f"] for note in notes] == ["strike"]
+
+
+@pytest.mark.skipif(not hasattr(os, "eventfd"), reason="eventfd is Linux's")
+def test_number_of_an_eventfd_is_not_cut(tmp_path):
+    status, notes = interpret(
+        tmp_path,
+        """
+        arm(Kill("me", write(1, byte=4)))
+        os.write(os.eventfd(0), (1).to_bytes(8, sys.byteorder))
+        """,
+    )
+    assert status == 0
+    assert [note["why"] for note in notes] == ["that write cannot be cut"]
+
+
+def test_census_takes_note_of_what_counts_and_can_be_cut(tmp_path):
+    _, notes = interpret(
+        tmp_path,
+        """
+        from monkeywrench.harness.faults import Census
+        nemesis = arm(Census("me"))
+        nemesis.starts()
+        nemesis.begins("put 1", 1)
+        ours, theirs = os.pipe()
+        os.set_blocking(ours, False)
+        try:
+            os.read(ours, 10)
+        except BlockingIOError:
+            pass
+        os.write(theirs, b"1234")
+        os.read(ours, 10)
+        with open("file", "wb") as file:
+            os.write(file.fileno(), b"12")
+        os.write(theirs, bytes(5000))
+        os.write(theirs, b"1")
+        """,
+    )
+    strike, *calls = notes
+    assert strike["f"] == "strike"
+    assert {call["inside"] for call in calls} == {"put 1"}
+    assert [(call["kind"], call["n"], call["size"], call["torn"], call["posix"]) for call in calls] == [
+        ("open", 1, 0, False, False),
+        ("write", 1, 4, True, False),
+        ("read", 1, 4, True, True),
+        ("write", 2, 2, True, True),
+        ("write", 3, 5000, True, True),
+        ("write", 4, 1, False, False),
+    ]
 
 
 def test_strike_before_a_call_strikes_once(tmp_path):

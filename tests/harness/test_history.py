@@ -6,8 +6,9 @@ import subprocess
 import sys
 
 import pytest
-from monkeywrench.harness import Guarantees, History, HistoryError, Plan, Trial, judge
+from monkeywrench.harness import Event, Guarantees, History, HistoryError, Plan, Trial, judge
 from monkeywrench.harness import _eventlog as log
+from monkeywrench.harness._events import Events
 
 
 @pytest.fixture(scope="module")
@@ -20,6 +21,14 @@ def test_history_round_trips_and_gets_the_same_verdict(history, tmp_path):
     again = History.load(tmp_path / "history.jsonl")
     assert again == history
     assert judge(again).explain() == judge(history).explain()
+
+
+def test_history_that_cannot_be_written_leaves_what_was_there(history, tmp_path, small_files):
+    path = tmp_path / "history.jsonl"
+    path.write_text("an earlier one")
+    with pytest.raises(OSError, match="File too large"):
+        history.save(path)
+    assert [(each.name, each.read_text()) for each in tmp_path.iterdir()] == [("history.jsonl", "an earlier one")]
 
 
 def test_history_is_in_the_order_of_time(history):
@@ -85,6 +94,14 @@ def test_guarantees_that_are_none_are_refused(history):
         History.parse([json.dumps(header), *lines[1:]])
 
 
+@pytest.mark.parametrize("time_ns", [-1, 1 << 64, 1 << 200])
+def test_time_that_no_clock_shows_is_refused(time_ns):
+    events = Events()
+    with pytest.raises(HistoryError, match=rf"time_ns={time_ns}: nanoseconds from 0 to {(1 << 64) - 1} are allowed"):
+        events.append(Event(0, time_ns, "producer-0", "invoke", "enqueue", [0, 0]))
+    assert len(events) == 0
+
+
 def test_what_a_killed_process_wrote_is_there(tmp_path):
     path = str(tmp_path / "p.events")
     writer = (
@@ -107,12 +124,12 @@ def test_event_that_is_not_whole_is_left_out(tmp_path):
     path = str(tmp_path / "p.events")
     recorder = log.Recorder(path, 1 << 16)
     recorder.append(log.ENQUEUE_OK, 0, 1)
-    log.RECORD.pack_into(recorder._map, recorder.whole(), 1, log.ENQUEUE_OK, 0, 2, 0)  # killed before it counted
+    log.RECORD.pack_into(recorder._map, recorder.whole(), 1, log.ENQUEUE_OK, 0, 0, 2, 0)  # killed before it counted
     assert [record.number for record in log.read_records(path)] == [1]
 
 
 def test_log_that_is_full_is_an_error_and_loses_nothing(tmp_path):
-    recorder = log.Recorder(str(tmp_path / "p.events"), 64)
+    recorder = log.Recorder(str(tmp_path / "p.events"), 80)
     recorder.append(log.ENQUEUE_OK, 0, 1)
     recorder.append(log.ENQUEUE_OK, 0, 2)
     with pytest.raises(HistoryError, match="more events than the plan allows for"):
@@ -131,11 +148,11 @@ def test_count_is_whole_at_every_instant(tmp_path):
     reader = (
         "import mmap, sys\n"
         "with open(sys.argv[1], 'r+b') as file:\n"
-        "    numbers = memoryview(mmap.mmap(file.fileno(), 16)).cast('Q')\n"
+        "    numbers = memoryview(mmap.mmap(file.fileno(), 32)).cast('Q')\n"
         "print('ready', flush=True)\n"
         "bad = 0\n"
         "while (count := numbers[0]) < 4_000_000:\n"
-        "    bad += (count - 16) % 20 != 0\n"
+        "    bad += (count - 32) % 21 != 0\n"
         "print(bad)\n"
     )
     with subprocess.Popen([sys.executable, "-c", reader, path], stdout=subprocess.PIPE, text=True) as process:

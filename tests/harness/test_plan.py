@@ -5,27 +5,88 @@ import json
 
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
-from monkeywrench.harness import Plan, PlanError, Trial, elapsed, messages, read, write
-from monkeywrench.harness.faults import Kill, Noop
+from monkeywrench.harness import (
+    Plan,
+    PlanError,
+    Trial,
+    call,
+    elapsed,
+    every,
+    message,
+    messages,
+    rate,
+    read,
+    strategies,
+    write,
+)
+from monkeywrench.harness.faults import (
+    FAULTS,
+    Census,
+    Delay,
+    Error,
+    Foreign,
+    Kill,
+    Limit,
+    Noop,
+    Pause,
+    Remove,
+    Short,
+    Shrink,
+    Stale,
+)
+from monkeywrench.harness.triggers import Blocked, Call, Elapsed, Ended, Every, Message, Messages, Rate, Start
 
 PLAN = Plan(queue="q", producers=2, consumers=1, messages=10, seed=1)
-
-triggers = st.one_of(
-    st.builds(messages, st.integers(1, 10)),
-    st.builds(write, st.integers(1, 1000), st.none() | st.integers(0, 5000)),
-    st.builds(lambda n: read(n, after=True), st.integers(1, 1000)),
-    st.builds(elapsed, st.floats(0, 100)),
+ALL_FAULTS = (
+    Kill("producer-0", messages(1), "SIGTERM", replace=True),
+    Pause("consumer-0", read(1), 0.5),
+    Delay("consumer-0", messages(1), 0.5),
+    Short("producer-0", write(2), 7),
+    Error("producer-0", write(2), "ENOSPC"),
+    Limit("producer-0", messages(2), 3),
+    Foreign("producer-0", messages(2), 3, 4),
+    Remove("producer-0", messages(2), replace_it=True),
+    Stale("socket"),
+    Shrink(8192),
+    Noop("producer-0", messages(2)),
+    Census("consumer-0"),
 )
-faults = st.one_of(
-    st.builds(Kill, st.sampled_from(PLAN.peers), triggers, st.booleans()),
-    st.builds(Noop, st.sampled_from(PLAN.peers), triggers),
+
+
+@given(strategies.plans(most_producers=4, most_consumers=4, most_faults=8))
+def test_plan_round_trips_through_its_file(plan):
+    assert Plan.loads(plan.dumps()) == plan
+
+
+@pytest.mark.parametrize(
+    "trigger",
+    [
+        Start(),
+        Messages(3),
+        Message(2, byte=4000),
+        Message(2, call=3),
+        Call("open", 3, after=True),
+        Every(2, "read"),
+        Rate(0.5),
+        Elapsed(1.5),
+        Blocked(),
+        Ended("consumer-0"),
+    ],
+    ids=str,
 )
+def test_every_trigger_round_trips_through_a_plan(trigger):
+    plan = dataclasses.replace(PLAN, faults=(Noop("producer-0", trigger),))
+    assert Plan.loads(plan.dumps()) == plan
 
 
-@given(st.lists(faults, max_size=4, unique_by=lambda fault: fault.peer), st.integers(0, 2**63 - 1))
-def test_plan_round_trips_through_its_file(faults, seed):
-    plan = dataclasses.replace(PLAN, faults=tuple(faults), seed=seed)
+def test_every_trigger_and_fault_is_in_a_round_trip():
+    drawn = {type(fault) for fault in ALL_FAULTS}
+    assert drawn == set(FAULTS.values())
+
+
+@pytest.mark.parametrize("fault", ALL_FAULTS, ids=str)
+def test_every_fault_round_trips_through_a_plan(fault):
+    plan = dataclasses.replace(PLAN, faults=(fault,))
     assert Plan.loads(plan.dumps()) == plan
 
 
@@ -47,6 +108,7 @@ def test_plan_round_trips_through_its_file(faults, seed):
         ({"faults": (Kill("producer-0", messages(11)),)}, "producer-0 sees at most 10 messages"),
         ({"faults": (Kill("consumer-0", messages(21)),)}, "consumer-0 sees at most 20 messages"),
         ({"faults": (Kill("producer-0", messages(1)), Kill("producer-0", write(2)))}, "it dies once"),
+        ({"faults": (Stale("fifo"), Stale("file"))}, "a plan has one stale at most"),
     ],
 )
 def test_plan_that_cannot_be_is_refused(change, message):
@@ -60,11 +122,29 @@ def test_plan_that_cannot_be_is_refused(change, message):
     [
         (lambda: messages(0), "n=0: a whole number from 1"),
         (lambda: write(0), "n=0"),
-        (lambda: Kill("producer-0", 3), r"at=3: allowed are messages\(n\), read\(n\)"),
+        (lambda: Kill("producer-0", 3), r"at=3: allowed are start\(\), messages\(n\), message\(n\), read\(n\)"),
         (lambda: elapsed(-1), "seconds=-1: seconds from 0"),
         (lambda: Kill("producer-0", messages(1), replace=1), "replace=1: true or false"),
         (lambda: write(1, byte=-1), "byte=-1: a whole number from 0"),
         (lambda: write(1, byte=1, after=True), "not both"),
+        (lambda: call("flock", 1), "kind='flock': allowed are read, write, open"),
+        (lambda: message(1, byte=1, call=1), "a place is one or the other"),
+        (lambda: message(1, call=0), "call=0: a whole number from 1"),
+        (lambda: every(0), "n=0"),
+        (lambda: rate(0), "probability=0: a number over 0"),
+        (lambda: rate(1.5), "probability=1.5"),
+        (lambda: Kill("producer-0", messages(1), "SIGHUP"), "signal='SIGHUP': allowed are SIGKILL, SIGTERM, SIGINT"),
+        (lambda: Error("producer-0", write(1), "EFOO"), "errno='EFOO': allowed are EINTR"),
+        (lambda: Error("producer-0", messages(1)), r"say which: read\(n\), write"),
+        (lambda: Error("producer-0", write(1, byte=3)), "transfers nothing"),
+        (lambda: Short("producer-0", call("open", 1)), "only reads and writes"),
+        (lambda: Short("producer-0", write(1, byte=3)), "size= says where"),
+        (lambda: Delay("producer-0", elapsed(1)), "strikes inside the peer"),
+        (lambda: Pause("producer-0", messages(1), -1), "seconds=-1: seconds from 0"),
+        (lambda: Limit("producer-0", messages(1), -1), "descriptors=-1: a whole number from 0"),
+        (lambda: Foreign("producer-0", messages(1), 0), "size=0: a whole number from 1"),
+        (lambda: Stale("fofi"), "thing='fofi': allowed are fifo, bytes"),
+        (lambda: Shrink(0), "size=0"),
     ],
 )
 def test_trigger_that_cannot_be_is_refused(make, message):
@@ -81,7 +161,7 @@ def test_trigger_that_cannot_be_is_refused(make, message):
         (json.dumps({**PLAN.to_json(), "mesages": 3}), "unknown in a plan: mesages; it takes "),
         (json.dumps({"plan": 1, "seed": 1}), "not a whole plan"),
         (json.dumps({**PLAN.to_json(), "faults": 3}), "faults=3: a list is expected"),
-        (json.dumps({**PLAN.to_json(), "faults": [{"fault": "kil"}]}), "its 'fault' is one of kill, noop"),
+        (json.dumps({**PLAN.to_json(), "faults": [{"fault": "kil"}]}), "its 'fault' is one of kill, "),
         (
             json.dumps({**PLAN.to_json(), "faults": [{"fault": "kill", "at": {"trigger": "x"}}]}),
             "not a trigger",
@@ -97,7 +177,7 @@ def test_trigger_that_cannot_be_is_refused(make, message):
                     "faults": [{"fault": "kill", "who": 1, "at": {"trigger": "messages", "n": 1}}],
                 }
             ),
-            "it takes peer, at, replace",
+            "it takes peer, at, signal, replace",
         ),
     ],
 )
@@ -115,7 +195,7 @@ def test_text_that_is_no_plan_is_refused(text, message):
         ("json:NoSuchThing", "json has no 'NoSuchThing'"),
         ("json:JSONDecoder", "JSONDecoder is no monkeywrench.harness.Adapter"),
         ("adapter.py", "which object of that file? Say adapter.py:NAME"),
-        (42, "queue=42: an adapter is allowed, or the name of one"),
+        (42, "queue=42: an adapter is allowed, its class, or the name of one"),
         ("json:dumps", "cannot be loaded: TypeError: dumps() missing"),
         ("math:pi", "is no monkeywrench.harness.Adapter"),
         ("/no/such/file.py:Queue", "cannot be loaded: FileNotFoundError"),

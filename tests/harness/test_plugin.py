@@ -1,14 +1,16 @@
 """The plugin in other people's projects: real pytest runs of real test files."""
 
-import os
+import collections
+import fnmatch
 import re
-import signal
 import subprocess
 import sys
+import xml.etree.ElementTree as ElementTree
 
 import pytest
 
 pytest_plugins: list[str] = []
+PLAIN = ("-p", "no:randomly", "-p", "no:cacheprovider", "-p", "no:hypothesispytest")
 
 
 @pytest.fixture
@@ -17,9 +19,140 @@ def project(pytester):
 
     def run(source, *args, **files):
         pytester.makepyfile(test_theirs=source, **files)
-        return pytester.runpytest_subprocess("-p", "no:randomly", "-p", "no:cacheprovider", *args, timeout=120)
+        return pytester.runpytest_subprocess(*PLAIN, *args, timeout=120)
 
     return run
+
+
+CONFTEST = """
+import pytest
+from monkeywrench.harness.adapters.pipes import SimplePipeQueueAdapter
+
+NEEDED = 1
+
+class Theirs(SimplePipeQueueAdapter):
+    def put(self, end, message):
+        assert NEEDED == 1
+        super().put(end, message)
+
+@pytest.fixture
+def theirs():
+    return Theirs()
+"""
+# Test files of one project, which one run of pytest runs: each has a test here that looks at what came of it.
+FILES = {
+    "adapter_in_conftest": """
+def test_it(monkeywrench, theirs):
+    verdict = monkeywrench.trial(theirs, messages=10).run()
+    assert verdict.valid, verdict
+""",
+    "adapter_in_function": """
+from monkeywrench.harness.adapters.pipes import SimplePipeQueueAdapter
+
+def forgetful():
+    class Forgetful(SimplePipeQueueAdapter):
+        def put(self, end, message):
+            if message[1] != 3:
+                super().put(end, message)
+    return Forgetful()
+
+def test_it(monkeywrench):
+    verdict = monkeywrench.trial(forgetful(), messages=10, seed=4).run()
+    assert verdict.valid, verdict
+""",
+    "forks": """
+import os
+
+def test_it(monkeywrench, fifo_path):
+    from monkeywrench.harness import _client
+    ancestor = _client.ancestor().process.pid
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            assert monkeywrench.trial(messages=3).run().valid
+            assert _client.ancestor().process.pid != ancestor
+            _client.close()
+            status = 0
+        finally:
+            os._exit(status)
+    assert os.waitpid(pid, 0)[1] == 0
+    assert _client.ancestor().process.pid == ancestor
+    assert monkeywrench.trial(messages=3).run().valid
+""",
+    "leaves_descriptor": """
+import os
+keep = []
+
+def test_it(fifo_path):
+    os.mkfifo(fifo_path)
+    keep.append(os.open(fifo_path, os.O_RDWR))
+    fifo_path.unlink()
+""",
+    "leaves_fifo": """
+import os
+
+def test_it(fifo_path):
+    os.mkfifo(fifo_path)
+""",
+    "leaves_file": """
+def test_it(fifo_path):
+    fifo_path.with_name("x.lock").touch()
+""",
+    "leaves_process": """
+import os, subprocess
+held = []
+
+def test_it(fifo_path):
+    os.mkfifo(fifo_path)
+    end = os.open(fifo_path, os.O_RDWR)
+    held.append(subprocess.Popen(["sleep", "60"], pass_fds=[end]))
+    os.close(end)
+
+def test_next():
+    held[0].kill()
+    held[0].wait()
+""",
+    "never_runs": """
+def test_it(monkeywrench):
+    monkeywrench.trial(messages=3)
+""",
+    "valid": """
+from monkeywrench.harness import messages, write
+
+def test_it(monkeywrench):
+    trial = monkeywrench.trial(producers=2, consumers=2, messages=30)
+    verdict = trial.kill("producer-0", at=write(5, byte=3)).run()
+    assert verdict.valid, verdict
+""",
+}
+
+
+@pytest.fixture(scope="module")
+def outcome(tmp_path_factory):
+    """Return how many tests of one of the files came out how, and check a line of what pytest says of it."""
+    directory = tmp_path_factory.mktemp("project")
+    for name, source in {**{f"test_{name}": source for name, source in FILES.items()}, "conftest": CONFTEST}.items():
+        (directory / f"{name}.py").write_text(source)
+    args = (*PLAIN, "--import-mode=importlib", "--junit-xml=junit.xml")
+    command = [sys.executable, "-m", "pytest", *args]
+    done = subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=120)
+    assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout + done.stderr
+    counts = {name: collections.Counter() for name in FILES}
+    told = dict.fromkeys(FILES, "")
+    for case in ElementTree.parse(directory / "junit.xml").iter("testcase"):
+        name = case.get("classname").removeprefix("test_")
+        # A test that passes and whose teardown does not is one case, with the latter's error.
+        failed = [child.tag for child in case if child.tag in ("failure", "error", "skipped")]
+        counts[name].update(failed or ["passed"])
+        told[name] += "\n".join(text for child in case for text in (child.get("message"), child.text) if text)
+
+    def outcome(name, line=None):
+        if line is not None:
+            assert fnmatch.filter(told[name].splitlines(), line), told[name] or done.stdout
+        return dict(counts[name])
+
+    return outcome
 
 
 def test_fixtures_are_there_and_documented(project):
@@ -27,18 +160,8 @@ def test_fixtures_are_there_and_documented(project):
     result.stdout.fnmatch_lines(["monkeywrench -- *", "fifo_path -- *", "pipe_queue -- *"])
 
 
-def test_valid_trial_passes(project):
-    result = project(
-        """
-        from monkeywrench.harness import messages, write
-
-        def test_it(monkeywrench):
-            trial = monkeywrench.trial(producers=2, consumers=2, messages=30)
-            verdict = trial.kill("producer-0", at=write(5, byte=3)).run()
-            assert verdict.valid, verdict
-        """
-    )
-    result.assert_outcomes(passed=1)
+def test_valid_trial_passes(outcome):
+    assert outcome("valid") == {"passed": 1}
 
 
 BROKEN = """
@@ -63,7 +186,7 @@ def test_failed_trial_reports_the_verdict_and_a_replay_that_shows_it_again(proje
     assert re.search(r"^-+ monkeywrench -+$", text, re.MULTILINE)
     result.stdout.fnmatch_lines(
         [
-            "invalid: lost (trial on *Forgetful, seed 4)",
+            "invalid: lost (test_it on *Forgetful, seed 4)",
             "  lost: 1 message whose put returned was never received: message 3 of producer-0",
             "  replay: monkeywrench replay */plan.json",
         ]
@@ -76,104 +199,33 @@ def test_failed_trial_reports_the_verdict_and_a_replay_that_shows_it_again(proje
     assert "message 3 of producer-0" in again.stdout
 
 
-def test_adapter_that_is_not_found_again_replays_by_its_test(project):
-    source = BROKEN.replace(
-        "def test_it", "def theirs():\n    class Local(Forgetful): ...\n    return Local()\n\ndef test_it"
-    )
-    result = project(source.replace("trial(Forgetful()", "trial(theirs()"))
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["  replay: this test again, with seed=4"])
+def test_adapter_that_is_not_found_again_replays_by_its_test(outcome):
+    assert outcome("adapter_in_function", "  replay: this test again, with seed=4") == {"failure": 1}
 
 
-def test_trial_that_is_never_run_fails_its_test(project):
-    result = project("def test_it(monkeywrench):\n    monkeywrench.trial(messages=3)\n")
-    result.assert_outcomes(passed=1, errors=1)
-    result.stdout.fnmatch_lines(["a trial was made and never run: call its run()"])
+def test_trial_that_is_never_run_fails_its_test(outcome):
+    assert outcome("never_runs", "a trial was made and never run: call its run()") == {"error": 1}
 
 
-def test_adapter_in_conftest_reaches_the_peers(project):
-    result = project(
-        """
-        def test_it(monkeywrench, theirs):
-            verdict = monkeywrench.trial(theirs, messages=10).run()
-            assert verdict.valid, verdict
-        """,
-        "--import-mode=importlib",
-        conftest="""
-        import pytest
-        from monkeywrench.harness.adapters.pipes import SimplePipeQueueAdapter
-
-        NEEDED = 1
-
-        class Theirs(SimplePipeQueueAdapter):
-            def put(self, end, message):
-                assert NEEDED == 1
-                super().put(end, message)
-
-        @pytest.fixture
-        def theirs():
-            return Theirs()
-        """,
-    )
-    result.assert_outcomes(passed=1)
-
-
-def test_pipe_queue_and_fifo_path_under_xdist(project):
-    result = project(
-        """
-        import os
-        import pytest
-
-        @pytest.mark.parametrize("number", range(12))
-        def test_it(monkeywrench, pipe_queue, fifo_path, number):
-            assert fifo_path.is_fifo()
-            pipe_queue.put(number)
-            assert pipe_queue.get(timeout=60) == number
-            if number % 4 == 0:
-                assert monkeywrench.trial(messages=5).run().valid
-        """,
-        "-n",
-        "4",
-    )
-    result.assert_outcomes(passed=12)
+def test_adapter_in_conftest_reaches_the_peers(outcome):
+    assert outcome("adapter_in_conftest") == {"passed": 1}
 
 
 @pytest.mark.parametrize(
-    ("body", "message"),
+    ("what", "message"),
     [
-        ("os.mkfifo(fifo_path)", "left behind at fifo_path: the FIFO queue.fifo"),
-        ("fifo_path.with_name('x.lock').touch()", "left behind at fifo_path: the file x.lock"),
-        (
-            "os.mkfifo(fifo_path); keep.append(os.open(fifo_path, os.O_RDWR)); fifo_path.unlink()",
-            "left behind at fifo_path: descriptor * of this process, on *queue.fifo (deleted)",
-        ),
+        ("fifo", "the FIFO queue.fifo"),
+        ("file", "the file x.lock"),
+        ("descriptor", "descriptor * of this process, on *queue.fifo (deleted)"),
     ],
 )
-def test_what_is_left_at_fifo_path_fails_the_test(project, body, message):
-    result = project(f"import os\nkeep = []\ndef test_it(fifo_path):\n    {body}\n")
-    result.assert_outcomes(passed=1, errors=1)
-    result.stdout.fnmatch_lines([message])
+def test_what_is_left_at_fifo_path_fails_the_test(outcome, what, message):
+    assert outcome(f"leaves_{what}", f"left behind at fifo_path: {message}") == {"error": 1}
 
 
-def test_another_process_that_holds_it_is_named(project):
-    result = project(
-        """
-        import os, subprocess
-        held = []
-
-        def test_it(fifo_path):
-            os.mkfifo(fifo_path)
-            end = os.open(fifo_path, os.O_RDWR)
-            held.append(subprocess.Popen(["sleep", "60"], pass_fds=[end]))
-            os.close(end)
-
-        def test_next():
-            held[0].kill()
-            held[0].wait()
-        """
-    )
-    result.assert_outcomes(passed=2, errors=1)
-    result.stdout.fnmatch_lines(["left behind at fifo_path: the FIFO queue.fifo, open in process *"])
+def test_another_process_that_holds_it_is_named(outcome):
+    line = "left behind at fifo_path: the FIFO queue.fifo, open in process *"
+    assert outcome("leaves_process", line) == {"error": 1, "passed": 1}
 
 
 def test_what_a_suite_does_not_use_starts_nothing(project):
@@ -203,84 +255,6 @@ def test_system_without_fifos_skips_with_the_reason(project):
     result.stdout.fnmatch_lines(["*named pipes need a POSIX system"])
 
 
-def test_timeout_ends_the_trial_it_falls_into(project):
-    """pytest-timeout by signal raises inside run(); the wedged trial has to end with it."""
-    result = project(
-        """
-        import pytest
-        from monkeywrench.harness import read
-
-        @pytest.mark.timeout(3, method="signal")
-        def test_wedged(monkeywrench):
-            trial = monkeywrench.trial("multiprocessing.Queue", messages=5, patience_s=600, deadline_s=900)
-            trial.kill("consumer-0", at=read(1)).run()
-
-        def test_next(monkeywrench):
-            from monkeywrench.harness import _client, _system
-            import os
-            assert os.listdir(f"/proc/{_client.ancestor().process.pid}/task")
-            children = open(f"/proc/{_client.ancestor().process.pid}/task/{_client.ancestor().process.pid}/children")
-            with children:
-                assert children.read() == ""
-            assert monkeywrench.trial(messages=5).run().valid
-        """
-    )
-    result.assert_outcomes(passed=1, failed=1)
-
-
-def test_forked_child_of_a_test_has_no_hold_on_the_ancestor(project):
+def test_forked_child_of_a_test_has_no_hold_on_the_ancestor(outcome):
     """A child that outlives pytest must not keep the ancestor, and what it guards, alive."""
-    result = project(
-        """
-        import os
-
-        def test_it(monkeywrench, fifo_path):
-            from monkeywrench.harness import _client
-            ancestor = _client.ancestor().process.pid
-            pid = os.fork()
-            if pid == 0:
-                status = 1
-                try:
-                    assert monkeywrench.trial(messages=3).run().valid
-                    assert _client.ancestor().process.pid != ancestor
-                    _client.close()
-                    status = 0
-                finally:
-                    os._exit(status)
-            assert os.waitpid(pid, 0)[1] == 0
-            assert _client.ancestor().process.pid == ancestor
-            assert monkeywrench.trial(messages=3).run().valid
-        """
-    )
-    result.assert_outcomes(passed=1)
-
-
-def test_interrupt_leaves_nothing(pytester):
-    """Ctrl-C in the middle of a trial: pytest ends as it does, and the trial with it."""
-    pytester.makepyfile(
-        """
-        import os
-        from monkeywrench.harness import read
-
-        def test_wedged(monkeywrench):
-            print("pid", os.getpid(), flush=True)
-            trial = monkeywrench.trial("multiprocessing.Queue", messages=5, patience_s=600, deadline_s=900)
-            trial.kill("consumer-0", at=read(1)).run()
-        """
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-m", "pytest", "-s", "-p", "no:randomly", "-p", "no:cacheprovider"],
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=pytester.path,
-    )
-    with process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if "pid" in line:
-                break
-        process.send_signal(signal.SIGINT)
-        rest = process.stdout.read()
-        assert process.wait(60) == 2, rest
-    assert "KeyboardInterrupt" in rest
-    assert "PATH" in os.environ
+    assert outcome("forks") == {"passed": 1}

@@ -1,7 +1,11 @@
 """Whole trials: real processes, real kills, true verdicts."""
 
+import os
 import re
+import signal
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from monkeywrench.harness import (
@@ -11,10 +15,12 @@ from monkeywrench.harness import (
     PlanError,
     Trial,
     elapsed,
+    message,
     messages,
     read,
     run,
     runner,
+    start,
     write,
 )
 from monkeywrench.harness.adapters.pipes import SimplePipeQueueAdapter
@@ -110,6 +116,40 @@ def test_all_killed_is_healed():
         HEAL_PRODUCER,
         HEAL_CONSUMER,
     }
+
+
+def test_heal_is_not_stuck_though_packets_merge_behind_foreign_bytes():
+    # The kernel puts what follows the foreign bytes into one packet with them, for as long as nobody reads.
+    trial = Trial(messages=5, large_every=0, patience_s=2).foreign("producer-0", at=messages(1))
+    verdict = trial.pause("consumer-0", at=start(), seconds=0).delay("consumer-0", at=read(1), seconds=0.5).run()
+    assert verdict.valid, verdict
+
+
+def test_heal_is_not_stuck_by_last_messages_for_the_killed_in_a_small_pipe():
+    trial = Trial(consumers=3, messages=1, large_every=0, patience_s=2).shrink()
+    for name in ("consumer-0", "consumer-1", "consumer-2"):
+        # Each is there when the heal begins, and takes nothing.
+        trial.delay(name, at=message(1), seconds=3600).kill(name, at=elapsed(0.2))
+    verdict = trial.run()
+    assert verdict.valid, verdict
+
+
+def test_peer_that_cannot_tell_how_it_ended_has_crashed():
+    verdict = Trial(Untold(), messages=3, patience_s=2).run()
+    assert "crashed" in {finding.kind for finding in verdict.findings}, verdict
+
+
+class Untold(SimplePipeQueueAdapter):
+    """An error that makes trouble even when it is looked at."""
+
+    def put(self, end, message):
+        raise HostileError
+
+
+class HostileError(Exception):
+    @property
+    def __cause__(self):
+        raise RuntimeError("no cause")
 
 
 def test_standard_queue_is_wedged_by_a_killed_consumer():
@@ -219,7 +259,9 @@ def test_adapter_that_cannot_travel_says_what_to_do():
             super().__init__()
             self.lock = threading.Lock()
 
-    with pytest.raises(PlanError, match=r"HoldsALock cannot travel to the peers: .* is made in the adapter's make\(\)"):
+    with pytest.raises(
+        PlanError, match=r"HoldsALock cannot travel to the peers: .* is made in the peer \(an adapter's make\(\)"
+    ):
         Trial(HoldsALock()).run()
 
 
@@ -266,3 +308,50 @@ def test_output_of_a_crashed_peer_is_in_its_finding():
     crashed = [finding for finding in verdict.findings if finding.kind == "crashed"]
     assert crashed[0].sentence == "consumer-0 ended by exit status 70: LookupError: what the queue said"
     assert any("in get" in line for line in crashed[0].details)
+
+
+def test_queue_may_remove_its_directory():
+    class Thorough(SimplePipeQueueAdapter):
+        def make(self, directory):
+            super().make(directory)
+            self._directory = directory
+
+        def destroy(self):
+            super().destroy()
+            self._directory.rmdir()
+
+    verdict = Trial(Thorough(), messages=5, seed=1).run()
+    assert verdict.valid, verdict
+
+
+def test_peers_that_nobody_let_run_are_not_stuck(tmp_path):
+    """A machine that stands still for longer than the patience, as the root and the peers see it."""
+
+    class Noted(SimplePipeQueueAdapter):
+        def make(self, directory):
+            super().make(directory)
+            (tmp_path / "root").write_text(str(os.getpid()))
+
+        def get(self, end):
+            (tmp_path / "begun").touch()
+            time.sleep(0.5)
+            return super().get(end)
+
+    def stand_still():
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "begun").exists():
+            assert time.monotonic() < deadline, "waited in vain for the first get"
+            time.sleep(0.01)
+        group = int((tmp_path / "root").read_text())
+        time.sleep(0.2)  # the root has looked since
+        os.killpg(group, signal.SIGSTOP)
+        time.sleep(2.5)
+        os.kill(group, signal.SIGCONT)  # the root, which leads it, is the first to run again
+        time.sleep(0.3)
+        os.killpg(group, signal.SIGCONT)
+
+    with ThreadPoolExecutor(1) as pool:
+        stood = pool.submit(stand_still)
+        verdict = Trial(Noted(), messages=5, large_every=0, patience_s=2).run()
+        stood.result()
+    assert verdict.valid, verdict

@@ -73,7 +73,17 @@ def test_same_means_the_same_types(one, other):
 
 def test_what_is_no_message_is_told():
     workload = Workload(1)
-    for got in (None, "text", (1, 2), (1, "2", 3), (True, 0, None), (-1, 0, None), {1: 2}):
+    for got in (
+        None,
+        "text",
+        (1, 2),
+        (1, "2", 3),
+        (True, 0, None),
+        (-1, 0, None),
+        {1: 2},
+        (1 << 70, 0, None),
+        (0, 1 << 70, None),
+    ):
         assert workload.explain(got) is None
     assert workload.explain(list(workload.message(0, 0)))[2] is not None
     assert Workload(1, types=["str", "list"]).explain(list(Workload(1, types=["str", "list"]).message(0, 0)))[2] is None

@@ -1,0 +1,226 @@
+"""Functions of one's own as peers: what they return and print, how they end, and the faults in their way."""
+
+import os
+import signal
+
+import pytest
+from monkeywrench.harness import (
+    HarnessError,
+    PeerError,
+    PlanError,
+    blocked,
+    call,
+    elapsed,
+    every,
+    messages,
+    ready,
+    spawn,
+    start,
+    write,
+)
+from monkeywrench.harness.faults import Delay, Error, Foreign, Kill, Limit, Noop, Pause, Short, Shrink
+from monkeywrench.pipes import SimplePipeQueue
+
+
+def adds(one, other=2):
+    print("adding")  # noqa: T201 -- what a peer prints is what is tested
+    ready()
+    return one + other
+
+
+def writes(path, times):
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND)
+    written = [os.write(descriptor, b"line\n") for _ in range(times)]
+    os.close(descriptor)
+    return written
+
+
+def waits():
+    reader, _ = os.pipe()
+    ready()
+    os.read(reader, 1)
+
+
+def raises():
+    raise ValueError("not today")
+
+
+def test_function_returns_and_prints():
+    with spawn(adds, 1, other=4) as peer:
+        peer.wait_ready()
+        assert peer.result() == 5
+        assert peer.output == "adding\n"
+        assert peer.exitcode == 0
+        assert peer.trouble is None
+
+
+def test_local_function_and_closure_travel():
+    base = 40
+
+    def local(more):
+        return base + more
+
+    with spawn(local, 2) as peer:
+        assert peer.result() == 42
+
+
+def test_it_runs_in_a_process_of_its_own():
+    with spawn(os.getpid) as peer:
+        assert peer.result() == peer.pid != os.getpid()
+
+
+def test_error_has_the_traceback_of_the_function_alone():
+    with spawn(raises, name="producer") as peer:
+        with pytest.raises(PeerError) as caught:
+            peer.result()
+        assert "producer ended by exit status 70" in str(caught.value)
+        assert "ValueError: not today" in str(caught.value)
+        assert "_spawned.py" not in str(caught.value)
+        assert peer.trouble is None  # it was told
+
+
+def test_failure_that_nobody_was_told_of_is_trouble_unless_it_may_be():
+    with spawn(raises, name="producer") as peer:
+        assert peer.join() == 70
+        assert peer.trouble == "producer ended by exit status 70"
+    with spawn(raises, may_fail=True) as peer:
+        assert peer.join() == 70
+        assert peer.trouble is None
+
+
+def test_sys_exit_is_an_exit():
+    def leaves():
+        raise SystemExit(3)
+
+    with spawn(leaves) as peer:
+        assert peer.join() == 3
+
+
+FAULTS = {
+    "kill before write": (Kill("w", write(3)), -signal.SIGKILL, b"line\n" * 2),
+    "kill in write": (Kill("w", write(3, byte=2)), -signal.SIGKILL, b"line\n" * 2 + b"li"),
+    "kill after write": (Kill("w", write(3, after=True)), -signal.SIGKILL, b"line\n" * 3),
+    "terminate": (Kill("w", write(3), "SIGTERM"), -signal.SIGTERM, b"line\n" * 2),
+    "interrupt": (Kill("w", write(3), "SIGINT"), 70, b"line\n" * 2),
+    "kill at start": (Kill("w", start()), -signal.SIGKILL, b""),
+    "short": (Short("w", write(3), 2), 0, b"line\n" * 2 + b"li" + b"line\n" * 2),
+    "error": (Error("w", write(3), "ENOSPC"), 70, b"line\n" * 2),
+    "error at every": (Error("w", every(4, "write"), "EIO"), 70, b"line\n" * 3),
+    "limit": (Limit("w", start()), 70, b""),
+    "pause": (Pause("w", write(3), 0.3), 0, b"line\n" * 5),
+    "delay": (Delay("w", write(3), 0.3), 0, b"line\n" * 5),
+    "noop": (Noop("w", call("open", 1)), 0, b"line\n" * 5),
+}
+
+
+@pytest.mark.parametrize(("fault", "exitcode", "written"), FAULTS.values(), ids=FAULTS)
+def test_fault_befalls_the_function(tmp_path, fault, exitcode, written):
+    file = tmp_path / "file"
+    file.touch()
+    with spawn(writes, str(file), 5, name="w", faults=[fault]) as peer:
+        assert peer.join() == exitcode
+        assert peer.struck == (str(fault),)
+        assert peer.missed == ()
+    assert file.read_bytes() == written
+
+
+@pytest.mark.parametrize("trigger", [elapsed(0.05), blocked()], ids=str)
+def test_fault_from_outside_befalls_the_function(trigger):
+    with spawn(waits, name="w", faults=[Kill("w", trigger)]) as peer:
+        assert peer.join() == -signal.SIGKILL
+        assert peer.struck == (str(Kill("w", trigger)),)
+        assert peer.trouble is None
+
+
+def test_fault_that_never_strikes_is_trouble(tmp_path):
+    file = tmp_path / "file"
+    file.touch()
+    with spawn(writes, str(file), 5, name="w", faults=[Kill("w", write(6))]) as peer:
+        assert peer.result() == [5] * 5
+        assert peer.trouble == (
+            "SIGKILL to w before write 6: it never struck: the gate saw it make 5 writes "
+            "(by os.write, or a socket's methods)"
+        )
+
+
+def test_it_is_paused_resumed_and_killed_from_the_test():
+    with spawn(waits) as peer:
+        peer.wait_ready()
+        peer.wait_blocked()
+        assert peer.stack()[0].endswith("os.read(reader, 1)")
+        peer.pause()
+        with pytest.raises(HarnessError, match=r"waited in vain for its end \(waits\)"):
+            peer.join(0.1)
+        peer.resume()
+        peer.kill()
+        assert peer.join() == -signal.SIGKILL
+        assert peer.trouble is None
+
+
+def test_wait_that_is_in_vain_tells_where_it_is():
+    with spawn(waits) as peer, pytest.raises(HarnessError, match=r"it is\n    .*os\.read\(reader, 1\)"):
+        peer.result(0.2)
+
+
+def test_end_before_it_is_ready_is_told():
+    with spawn(raises) as peer, pytest.raises(PeerError, match="ended by exit status 70 before it was ready"):
+        peer.wait_ready()
+
+
+def test_nothing_is_left_of_it_and_what_it_started():
+    def starts_another():
+        pid = os.fork()
+        if pid == 0:
+            signal.pause()
+        return pid
+
+    with spawn(starts_another) as peer:
+        child = peer.result()
+    with pytest.raises(ProcessLookupError):
+        os.kill(child, 0)
+
+
+@pytest.mark.parametrize(
+    ("faults", "message"),
+    [
+        ([Kill("other", write(1))], "its peer is 'other', and this one is 'w'"),
+        ([Kill("w", messages(1))], "nobody but the function knows what its messages are"),
+        ([Delay("w", every(1))], "nobody but the function knows what its messages are"),
+        ([Foreign("w", write(1))], "has no FIFO that the harness knows of"),
+        ([Shrink()], "befalls the queue of a trial"),
+        (Kill("w", write(1)), r"a list of faults is allowed: faults=\[…\]"),
+    ],
+)
+def test_fault_that_cannot_be_is_refused(faults, message):
+    with pytest.raises(PlanError, match=message):
+        spawn(waits, name="w", faults=faults)
+
+
+def test_what_cannot_travel_is_refused():
+    with pytest.raises(PlanError, match=r"adds cannot travel to the peers: .* is made in the peer"):
+        spawn(adds, (number for number in ()))
+
+
+def test_a_killed_producer_costs_the_queue_nothing(fifo_path):
+    def produces(path):
+        with SimplePipeQueue(path) as queue:
+            ready()
+            for number in range(100):
+                queue.put(number)
+
+    with SimplePipeQueue(fifo_path, history=False) as queue:
+        with spawn(produces, fifo_path, faults=[Kill("produces", write(50))]) as peer:
+            assert peer.join() == -signal.SIGKILL
+        got = []
+        while not queue.empty():
+            got.append(queue.get_nowait())
+    assert got == list(range(len(got)))
+    # Some of its 50 writes find out, on a pipe of its own, whether the system keeps packets apart.
+    assert len(got) in range(45, 50)
+
+
+def test_many_at_once():
+    peers = [spawn(adds, number) for number in range(20)]
+    assert [peer.result() for peer in peers] == [number + 2 for number in range(20)]
+    for peer in peers:
+        peer.close()
