@@ -1,13 +1,24 @@
-"""The scenarios, named families of plans, and the command line that runs them. This is the one list of them."""
+"""The scenarios, named families of plans, and the command line that runs them."""
 
 from __future__ import annotations
 
-from ._scenario import Case, Scenario
-from .killed_peers import KILLED_CONSUMER, KILLED_PRODUCER
-from .partial_writes import TORN_WRITE
+from typing import TYPE_CHECKING, Any
 
-SCENARIOS: dict[str, Scenario] = {
-    scenario.name: scenario for scenario in (KILLED_PRODUCER, KILLED_CONSUMER, TORN_WRITE)
-}
+if TYPE_CHECKING:
+    from ._builtin import SCENARIOS
+    from ._scenario import Case, Range, Scenario, Sizes
 
-__all__ = ["SCENARIOS", "Case", "Scenario"]
+__all__ = ["SCENARIOS", "Case", "Range", "Scenario", "Sizes"]
+
+
+def __getattr__(name: str) -> Any:
+    # Imported when it is asked for: the command begins to catch Ctrl-C before all that.
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from . import _builtin, _scenario
+
+    return getattr(_builtin if name == "SCENARIOS" else _scenario, name)
+
+
+def __dir__() -> list[str]:
+    return __all__

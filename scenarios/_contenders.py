@@ -70,7 +70,7 @@ class Pipes(Contender):
             opened = SimplePipeQueue.pipequeue(path)
             return End(opened.put, opened.get, opened.put_many, opened.get_many, opened.close)
 
-        with tempfile.TemporaryDirectory(prefix="monkeywrench-") as directory:
+        with tempfile.TemporaryDirectory(prefix=f"monkeywrench-{os.getpid()}-") as directory:
             path = os.path.join(directory, "bench.fifo")
             with SimplePipeQueue(path, history=False):
                 yield end
@@ -181,7 +181,7 @@ class RawFifo(Contender):
 
             return End(put, get, close=lambda: os.close(descriptor))
 
-        with tempfile.TemporaryDirectory(prefix="monkeywrench-") as directory:
+        with tempfile.TemporaryDirectory(prefix=f"monkeywrench-{os.getpid()}-") as directory:
             path = os.path.join(directory, "bench.fifo")
             os.mkfifo(path)
             held = os.open(path, os.O_RDWR)

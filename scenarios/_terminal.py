@@ -11,6 +11,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from . import cli
 
 
+class Terminated(BaseException):
+    """SIGTERM has come."""
+
+
+def count_of(count: int, what: str) -> str:
+    """Return how many there are, as text: 1 trial, 2,000 trials."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
 class _Console(Console):
     """Rich's console; but whoever reads its output no longer (``| head``) has found nothing wrong with a queue."""
 
@@ -21,8 +30,9 @@ class _Console(Console):
 
 
 def console_of(*, no_color: bool, stderr: bool = False) -> Console:
-    """Return the console of a command."""
-    return _Console(no_color=no_color or None, stderr=stderr)
+    """Return the console of a command. Without colour it is plain text: nothing bold, no bar, no cursor that moves."""
+    plain = no_color or bool(os.environ.get("NO_COLOR"))
+    return _Console(no_color=plain, force_terminal=False if plain else None, stderr=stderr)
 
 
 def progress_on(console: Console, *, quiet: bool = False) -> Progress:

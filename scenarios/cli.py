@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ import click
 VALID, FINDING, USAGE, UNKNOWN, HARNESS = 0, 1, 2, 3, 4
 INTERRUPTED = 130
 BROKEN_PIPE = 141
+TERMINATED = 143
 
 DEFAULT_PATIENCE_S = 5.0
+MATRIX_PATIENCE_S = 3.0
 
 
 class _Group(click.Group):
@@ -26,6 +29,16 @@ class _Group(click.Group):
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return self._invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("Interrupted.", err=True)
+            ctx.exit(INTERRUPTED)
+        except BrokenPipeError:  # nobody reads what it prints: that is no finding
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            ctx.exit(BROKEN_PIPE)
+
+    def _invoke(self, ctx: click.Context) -> Any:
         from monkeywrench.harness import HarnessError, HistoryError, PlanError
 
         # So that module:object finds what is in the working directory; last, so that it hides nothing.
@@ -37,9 +50,6 @@ class _Group(click.Group):
         except HarnessError as error:
             click.echo(f"Error: the harness itself, or the adapter, failed: {error}", err=True)
             ctx.exit(HARNESS)
-        except KeyboardInterrupt:
-            click.echo("Interrupted.", err=True)
-            ctx.exit(INTERRUPTED)
 
 
 def _unknown(what: str, name: str, known: list[str]) -> str:
@@ -53,7 +63,8 @@ def _unknown(what: str, name: str, known: list[str]) -> str:
 @click.group(
     cls=_Group,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Exit status: 0 all valid, 1 a finding, 2 usage, 3 unknown, 4 the harness itself failed.",
+    epilog="Exit status: 0 all valid, 1 a finding, 2 usage, 3 unknown, 4 the harness itself failed, 130 Ctrl-C, 143 "
+    "SIGTERM.",
 )
 @click.version_option(package_name="monkeywrench")
 def main() -> None:
@@ -64,22 +75,106 @@ def main() -> None:
     """
 
 
+def _seconds(_ctx: click.Context, _param: click.Parameter, value: str | None) -> float | None:
+    """Return how many seconds a duration is, written as people write them."""
+    import re
+
+    if value is None:
+        return None
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|h|)", value.strip())
+    seconds = float(found[1]) * {"s": 1, "m": 60, "h": 3600, "": 1}[found[2]] if found else 0.0
+    if not 1 <= seconds <= 720 * 3600:
+        raise click.BadParameter(f"{value!r}: from 1s to 720h is allowed, such as 90s, 10m or 1h")
+    return seconds
+
+
+def _directory(_ctx: click.Context, _param: click.Parameter, value: str | None) -> Path | None:
+    """Return the directory that is named; an empty name is none, and not the working directory."""
+    if value is None:
+        return None
+    if not value:
+        raise click.BadParameter("it is empty: a directory is expected, such as report, or . for this one")
+    if Path(value).exists() and not Path(value).is_dir():
+        raise click.BadParameter(f"{value!r} is no directory")
+    return Path(value)
+
+
+def _complete_scenario(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[Any]:
+    from click.shell_completion import CompletionItem
+    from monkeywrench.scenarios._catalogue import all_scenarios
+
+    found = [each.reference for each in all_scenarios()[0] if each.reference.startswith(incomplete)]
+    return [CompletionItem(name) for name in found] or [CompletionItem(incomplete, type="file")]
+
+
+def _complete_queue(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[Any]:
+    from click.shell_completion import CompletionItem
+    from monkeywrench.scenarios._queues import names
+
+    found = [name for name in names() if name.startswith(incomplete)]
+    return [CompletionItem(name) for name in found] or [CompletionItem(incomplete, type="file")]
+
+
 _no_color = click.option("--no-color", is_flag=True, help="Plain text. So does the environment's NO_COLOR.")
-
-
-@main.command(epilog="Example: monkeywrench run killed-consumer --queue multiprocessing.Queue")
-@click.argument("scenario", nargs=-1)
-@click.option(
-    "--queue",
-    metavar="QUEUE",
-    help="The queue to break: a name out of 'list', module:object or file.py:object.",
-)
-@click.option(
+_scenarios = click.argument("scenario", nargs=-1, shell_complete=_complete_scenario)
+_seed = click.option(
     "--seed",
     type=click.IntRange(0, 2**63 - 1),
     metavar="N",
     help="Draws everything that is drawn. Default: a new one, printed.",
 )
+
+
+def _jobs(default: str) -> Callable[[Any], Any]:
+    return click.option(
+        "-j", "--jobs", type=click.IntRange(1, 256), metavar="N", help=f"Trials at a time. Default: {default}."
+    )
+
+
+def _sizes(command: Any) -> Any:
+    for name in ("messages", "consumers", "producers"):
+        option = click.option(f"--{name}", type=click.IntRange(1), metavar="N", help=f"So many {name} in each trial.")
+        command = option(command)
+    return command
+
+
+def _chosen(references: tuple[str, ...]) -> list[Any]:
+    """Return the scenarios that are named, or all, and warn of those that could not be had."""
+    from monkeywrench.scenarios._catalogue import all_scenarios, choose
+
+    known, problems = all_scenarios()
+    for problem in problems:
+        click.echo(f"Warning: {problem}", err=True)
+    return choose(references, known) if references else known
+
+
+@main.command(
+    epilog="""Examples:
+
+    \b
+      monkeywrench run
+      monkeywrench run killed-consumer --queue multiprocessing.Queue
+      monkeywrench run crowd --producers 50 --messages 100 --count 20 --fail-fast
+      monkeywrench run path/to/mine.py --queue path/to/mine.py:MyQueue
+      monkeywrench run soak --duration 10m --report report
+      monkeywrench run --json --junit junit.xml > results.json
+
+    Exit status: 0 all valid, 1 a finding, 2 usage, 3 unknown, or nothing applied, 4 the harness itself failed, 130
+    Ctrl-C, 143 SIGTERM.
+    """
+)
+@_scenarios
+@click.option(
+    "--queue",
+    metavar="QUEUE",
+    shell_complete=_complete_queue,
+    help="The queue to break: a name out of 'list', module:object or file.py:object.",
+)
+@_seed
+@click.option("--count", type=click.IntRange(1), metavar="N", help="So many trials of each scenario.")
+@click.option("--duration", callback=_seconds, metavar="TIME", help="Repeat for so long: 90s, 10m, 1h.")
+@click.option("--trial", type=click.IntRange(1), metavar="N", help="Only the N-th trial of each scenario.")
+@_sizes
 @click.option(
     "--patience",
     type=click.FloatRange(0.1, 86_400),
@@ -88,46 +183,118 @@ _no_color = click.option("--no-color", is_flag=True, help="Plain text. So does t
     metavar="SECONDS",
     help="Without any event for so long, peers are stuck.",
 )
+@_jobs("one a core")
+@click.option("--fail-fast", is_flag=True, help="Stop at the first finding.")
+@click.option("--json", "as_json", is_flag=True, help="Every result as JSON on standard output, all else elsewhere.")
+@click.option(
+    "--junit",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write the results as JUnit's XML, for CI.",
+)
 @click.option(
     "--report",
-    type=click.Path(path_type=Path, file_okay=False),
+    callback=_directory,
     metavar="DIR",
-    help="Keep each trial's plan.json and history.jsonl below this directory.",
+    help="Write report.html here, with trace.json, junit.xml, and each trial's plan.json and history.jsonl.",
 )
 @click.option("-q", "--quiet", is_flag=True, help="Only what is not valid, and the last line.")
-@click.option("-v", "--verbose", is_flag=True, help="Explain the valid verdicts too.")
+@click.option("-v", "--verbose", is_flag=True, help="Explain the valid verdicts too, and what is not applicable.")
 @_no_color
 def run(scenario: tuple[str, ...], queue: str | None, **options: Any) -> None:
-    """Run every scenario, or those named."""
+    """Run every scenario, or those named.
+
+    SCENARIO is a name out of 'list', or a file of your own: file.py, file.py:NAME or file.toml.
+    """
     from monkeywrench.harness.adapters import DEFAULT, absolute, load
-    from monkeywrench.scenarios import SCENARIOS
     from monkeywrench.scenarios._run import run_scenarios
 
-    for name in scenario:
-        if name not in SCENARIOS:
-            raise click.UsageError(_unknown("scenario", name, list(SCENARIOS)))
+    chosen = _chosen(scenario)
     queue = absolute(queue or DEFAULT)
     load(queue)
-    chosen = [SCENARIOS[name] for name in dict.fromkeys(scenario)] or list(SCENARIOS.values())
     sys.exit(run_scenarios(chosen, queue, **options))
 
 
-@main.command("list")
-def list_() -> None:
-    """Show the scenarios and the queues that there are."""
-    from monkeywrench.harness.adapters import ADAPTERS, DEFAULT
-    from monkeywrench.scenarios import SCENARIOS
+@main.command(
+    epilog="""Examples:
 
-    formatter = click.HelpFormatter()
+    \b
+      monkeywrench matrix
+      monkeywrench matrix killed-producer killed-consumer --markdown
+      monkeywrench matrix --queue multiprocessing.Queue --queue mine.py:MyQueue --json
+    """
+)
+@_scenarios
+@click.option(
+    "--queue",
+    "queues",
+    multiple=True,
+    metavar="QUEUE",
+    shell_complete=_complete_queue,
+    help="A queue to compare; again for each. Default: every one that is installed.",
+)
+@_seed
+@_sizes
+@click.option(
+    "--patience",
+    type=click.FloatRange(0.1, 86_400),
+    default=MATRIX_PATIENCE_S,
+    show_default=True,
+    metavar="SECONDS",
+    help="Without any event for so long, peers are stuck.",
+)
+@_jobs("three a core, for many only wait")
+@click.option("--json", "as_json", is_flag=True, help="Every cell and its trials as JSON on standard output.")
+@click.option("--markdown", is_flag=True, help="The table as Markdown on standard output.")
+@click.option(
+    "--report",
+    callback=_directory,
+    metavar="DIR",
+    help="Keep matrix.md, matrix.json, matrix.html and each queue's report below this directory.",
+)
+@_no_color
+def matrix(scenario: tuple[str, ...], queues: tuple[str, ...], **options: Any) -> None:
+    """Run every scenario on every queue, and show who survives what.
+
+    A cell says "survived", what was found, or n/a. One with a tilde (~) rests on timing, and may differ from run to
+    run; the others are the same for the same seed.
+    """
+    from monkeywrench.scenarios._matrix import run_matrix
+
+    sys.exit(run_matrix(_chosen(scenario), queues, **options))
+
+
+@main.command("list", epilog="Example: monkeywrench list torn-write path/to/mine.toml")
+@_scenarios
+def list_(scenario: tuple[str, ...]) -> None:
+    """Show the scenarios and the queues that there are; or all about the scenarios named."""
+    from monkeywrench.harness.adapters import DEFAULT
+    from monkeywrench.scenarios._queues import missing, names
+    from monkeywrench.scenarios._terminal import count_of
+
+    formatter = click.HelpFormatter(max_width=100)
+    chosen = _chosen(scenario)
+    if scenario:
+        for each in chosen:
+            found = each.scenario
+            trials = count_of(found.budget(found.sizes()), "trial")
+            budget = trials if not found.long_lived else f"{found.seconds:g} s"
+            with formatter.section(found.name):
+                rows = [(name, str(parameter)) for name, parameter in found.parameters.items()]
+                formatter.write_dl([("befalls", found.sentence), ("expects", found.expects), *rows, ("budget", budget)])
+        click.echo(formatter.getvalue(), nl=False)
+        return
     with formatter.section("Scenarios"):
-        formatter.write_dl([(scenario.name, scenario.sentence) for scenario in SCENARIOS.values()])
+        own = ("file.py, file.toml", "scenarios of your own")
+        formatter.write_dl([*((each.reference, each.scenario.sentence) for each in chosen), own])
     with formatter.section("Queues"):
         own = ("module:object", "an adapter of your own; or file.py:object")
-        formatter.write_dl([*((name, "the default" if name == DEFAULT else "") for name in ADAPTERS), own])
+        rows = [(name, "the default" if name == DEFAULT else missing(name) or "") for name in names()]
+        formatter.write_dl([*rows, own])
     click.echo(formatter.getvalue(), nl=False)
 
 
-@main.command()
+@main.command(epilog="Example: monkeywrench replay report/torn-write-a-small-message/plan.json")
 @click.argument("plan", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @_no_color
 def replay(plan: Path, no_color: bool) -> None:
@@ -140,7 +307,7 @@ def replay(plan: Path, no_color: bool) -> None:
     )
 
 
-@main.command()
+@main.command(epilog="Example: monkeywrench check report/torn-write-a-small-message/history.jsonl")
 @click.argument("history", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @_no_color
 def check(history: Path, no_color: bool) -> None:
@@ -219,3 +386,19 @@ def inspect(path: Path) -> None:
     from monkeywrench.scenarios._queue import inspect_fifo
 
     sys.exit(inspect_fifo(path))
+
+
+@main.command(
+    short_help="Look at this system, and for what earlier runs have left.",
+    epilog="Exit status: 0 nothing of earlier runs is left, 1 something is. A warning changes nothing.",
+)
+@click.option("--clean", is_flag=True, help="Remove what is left of earlier runs, if nobody uses it; and nothing else.")
+def doctor(clean: bool) -> None:
+    """Tell what on this system matters here, each with one word and why, and what earlier runs have left behind.
+
+    Left behind are directories of temporary files whose owner is dead, with the FIFOs in them, and processes that
+    outlived the one which they worked for.
+    """
+    from monkeywrench.scenarios._doctor import show
+
+    sys.exit(show(clean=clean))
