@@ -2,12 +2,15 @@
 
 import collections
 import importlib.util
+import itertools
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+pytestmark = pytest.mark.once
 
 ATTACKS = Path(__file__).parent / "attacks"
 
@@ -71,3 +74,63 @@ def test_wire_notices_a_changed_message(monkeypatch):
     wire = load("wire")
     monkeypatch.setattr(wire, "PRODUCER", wire.PRODUCER.replace("Workload(1", "Workload(2"))
     assert wire.defects(Path(sys.executable), Path(sys.executable))
+
+
+@pytest.mark.parametrize("whom", load("killed_runs").WHOM)
+def test_nothing_is_left_of_a_run_that_is_killed(whom):
+    done = attack("killed_runs", "--times", "1", "--whom", whom)
+    assert "1 killed, 0 violations" in done.stdout, done.stdout + done.stderr
+    assert done.returncode == 0
+
+
+def test_killed_runs_notices_what_is_left(monkeypatch, capsys):
+    killed_runs = load("killed_runs")
+    monkeypatch.setattr(killed_runs.Run, "files", lambda _run: ["monkeywrench-1-left"])
+    assert killed_runs.main(["--times", "1", "--whom", "pytest"]) == 1
+    assert "left behind when pytest was killed" in capsys.readouterr().out
+
+
+def test_replayed_plans_come_to_the_same():
+    done = attack("replay", "--runs", "3", "--only", " at a byte")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 plans, 3 runs each: 0 differed, 0 did not fail" in done.stdout
+
+
+def test_replay_notices_what_differs(monkeypatch, capsys):
+    replay = load("replay")
+    outcomes = itertools.cycle(["('invalid', 1)", "('invalid', 2)"])
+    monkeypatch.setattr(replay, "outcome", lambda _verdict: next(outcomes))
+    assert replay.main(["--runs", "2", "--only", "kill at a byte of a write"]) == 1
+    assert "1 differed" in capsys.readouterr().out
+
+
+FICKLE = """
+from pathlib import Path
+from monkeywrench.harness.adapters.pipes import SimplePipeQueueAdapter
+class Fickle(SimplePipeQueueAdapter):
+    def make(self, directory):
+        with Path(__file__).with_name("made").open("a") as file:
+            file.write(".")
+        super().make(directory)
+    def put(self, end, message):
+        if Path(__file__).with_name("made").stat().st_size % 2:
+            raise ValueError("not this time")
+        super().put(end, message)
+"""
+
+
+def test_cells_without_a_tilde_are_the_same_in_three_runs():
+    names = ("killed-in-a-big-message", "system-says-no")
+    done = attack("same_matrix", *names, "--seed", "4", "--queue", "pipes.SimplePipeQueue", "--messages", "10")
+    assert "2 cells without a tilde, 3 runs: 0 differed" in done.stdout, done.stdout + done.stderr
+    assert done.returncode == 0
+
+
+def test_same_matrix_notices_what_differs(tmp_path):
+    (tmp_path / "fickle.py").write_text(FICKLE)
+    options = ("--runs", "2", "--jobs", "1", "--queue", f"{tmp_path}/fickle.py:Fickle")
+    done = attack("same_matrix", "short-transfer", *options)
+    assert "1 cells without a tilde, 2 runs: 1 differed" in done.stdout, done.stdout + done.stderr
+    assert "differs: short-transfer on" in done.stdout
+    assert "    short-transfer: a write of a small message: crashed" in done.stdout
+    assert done.returncode == 1

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.once
+
 README = Path(__file__).parent.parent / "README.md"
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README.read_text(), re.MULTILINE | re.DOTALL)
 PYTHON = [body for language, body in BLOCKS if language == "python"]
@@ -33,16 +35,21 @@ def run(args, cwd):
 
 
 def test_no_block_is_overlooked():
-    assert {language for language, _ in BLOCKS} == {"python", "console", "sh"}
+    assert {language for language, _ in BLOCKS} == {"python", "console", "sh", "toml", "text"}
     assert all((PYTHON, CONSOLE, SHELL))
 
 
 @pytest.mark.parametrize("body", PYTHON, ids=ids)
 def test_python_block_runs(tmp_path, body):
-    if "def test_" in body:
+    if "def test_" in body or "TestCase" in body:
         (tmp_path / "test_lines.py").write_text(body)
-        done = run(["-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly"], tmp_path)
-        assert re.search(r"^\d passed", done.stdout, re.MULTILINE), done.stdout
+        args = ["-q", "-p", "no:cacheprovider", "-p", "no:randomly"]
+        if "hypothesis" not in body:
+            args += ["-p", "no:hypothesispytest"]  # it imports Hypothesis at the end, whether it is used or not
+        if "QueueSuite" in body:
+            args += ["-k", "two_killed or idle"]  # the whole catalogue runs in tests/harness/test_queue_suite.py
+        done = run(["-m", "pytest", *args], tmp_path)
+        assert re.search(r"^\d+ passed", done.stdout, re.MULTILINE), done.stdout
     else:
         done = run(["-W", "error", "-c", body], tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -16,11 +16,13 @@ import resource
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
+from typing import Any
 
 from monkeywrench.harness.workload import Workload
-from monkeywrench.pipes._codec import decode, encode
+from monkeywrench.pipes._codec import batch_length, decode, decode_batch, encode, encode_batch
 from monkeywrench.pipes._errors import UndecodableError
-from monkeywrench.pipes._frames import CLAIM, MAGIC, MESSAGE, Scanner, encode_frame, split
+from monkeywrench.pipes._frames import BATCH, CLAIM, MAGIC, MESSAGE, Scanner, encode_frame, split
 
 MEMORY_LIMIT = 1 << 30
 BLOCK = 1 << 20
@@ -53,6 +55,10 @@ class Fuzzer:
         self.bodies = [encode(workload.message(producer, number)) for producer in range(3) for number in range(200)]
         self.bodies += [encode(value) for value in ([], (), {}, set(), "", b"", None, 2**200, -(2**63), {1: (2,)})]
         self.frames = [frame for body in self.bodies if (frame := encode_frame(MESSAGE, body))]
+        plain = list(range(-40, 300, 7)) + [(number, "plain", b"\xc1") for number in range(40)]
+        batches = [encode_batch(plain[at : at + self.draw.randrange(2, 20)]) for at in range(0, len(plain) - 20, 3)]
+        self.batches = [batch for batch in batches if batch]
+        self.frames += [frame for batch in self.batches if (frame := encode_frame(BATCH, batch))]
         self.claims = [frame for _ in range(50) if (frame := encode_frame(CLAIM, self.draw.randbytes(28)))]
         self.counts: Counter[str] = Counter()
 
@@ -114,8 +120,8 @@ class Fuzzer:
             raise AssertionError(f"an intact frame of {intact!r} was not delivered out of {data!r}")
         self.counts["intact frames delivered"] += len(intact)
         for kind, payload in found[:1]:
-            if kind == MESSAGE:
-                self.decoded(payload)
+            if kind != CLAIM:
+                self.decoded(payload, decode if kind == MESSAGE else decode_batch)
 
     def in_pieces(self, data: bytes) -> list[tuple[int, bytes]]:
         """Return the frames in *data* as they come when it arrives in pieces."""
@@ -131,15 +137,18 @@ class Fuzzer:
 
     def message(self) -> None:
         """Try one encoded message, changed once or more."""
-        data = self.mutated(self.draw.choice(self.bodies))
+        is_batch = self.draw.random() < 0.2
+        data = self.mutated(self.draw.choice(self.batches if is_batch else self.bodies))
         while self.draw.random() < 0.3:
             data = self.mutated(data)
-        self.decoded(data)
+        self.decoded(data, decode_batch if is_batch else decode)
 
-    def decoded(self, data: bytes) -> None:
+    def decoded(self, data: bytes, decoder: Callable[[bytes], Any]) -> None:
         """Decode, and count what came of it. Whatever else is raised goes through."""
         try:
-            decode(data)
+            decoder(data)
+            if decoder is decode_batch:
+                batch_length(data)
         except UndecodableError:
             self.counts["refused"] += 1
         else:

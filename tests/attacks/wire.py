@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """One wire for every Python: producers on one, a consumer on another, every ordered pair of those found.
 
-In each pair a producer is killed in the middle and others go on, before and after it; one message in five is longer
-than PIPE_BUF. Every message has to arrive with its value and its types, in its producer's order, and nothing may be
-left. Exit status: 0 all pairs agree, 1 one does not, 2 fewer than two Pythons were found.
+In each pair a producer, which puts four messages at a time, is killed in the middle, and others go on, before and after
+it; one message in five is longer than PIPE_BUF. Every message has to arrive with its value and its types, in its
+producer's order, and nothing may be left. Exit status: 0 all pairs agree, 1 one does not, 2 fewer than two Pythons were
+found.
 
     python tests/attacks/wire.py ENVIRONMENTS --wheel WHEEL
 
@@ -36,9 +37,15 @@ from monkeywrench.pipes import SimplePipeQueue
 path, producer, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 workload = Workload(1, large_every=5)
 with SimplePipeQueue(path) as queue:
-    for number in range(count):
-        queue.put(workload.message(producer, number), timeout=60)
-        print(number, flush=True)
+    step = 4 if producer % 2 else 1
+    for start in range(0, count, step):
+        messages = [workload.message(producer, number) for number in range(start, min(count, start + step))]
+        if step == 1:
+            queue.put(messages[0], timeout=60)
+        else:
+            queue.put_many(messages, timeout=60)
+        for message in messages:
+            print(message[1], flush=True)
 """
 CONSUMER = """
 import json, sys

@@ -5,7 +5,7 @@ Every pipe which the command makes is then a page or two deep, and may not grow 
 Started by root, it becomes the user nobody first. Exit status: the command's; 2 if there is no quota to use up.
 
     python tests/attacks/without_quota.py python tests/attacks/torture.py --trials 100
-    python tests/attacks/without_quota.py pytest tests/pipes
+    python tests/attacks/without_quota.py pytest tests/pipes -p no:cacheprovider
 """
 
 from __future__ import annotations
