@@ -130,13 +130,15 @@ class Wrench:
         kept: list[Path] = []
 
         def run(plan: Plan) -> Verdict:
-            verdict = runner.run(plan, adapter=adapter, interrupted=lambda verdict: self._keep(verdict, adapter))
+            return runner.run(plan, adapter=adapter, interrupted=lambda verdict: self._keep(verdict, adapter))
+
+        def keep(verdict: Verdict) -> Verdict:
             if verdict.valid:
                 return verdict
             kept.append(kept[0] / f"{len(kept)}" if kept else self._make_directory())
             return self._written(verdict, adapter, kept[-1])
 
-        found = survey.survey(plan, of, run=run, within_s=self._left_s(math.inf))
+        found = survey.survey(plan, of, run=run, keep=keep, within_s=self._left_s(math.inf))
         self._verdicts.append(found)
         return found
 

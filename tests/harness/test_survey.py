@@ -1,6 +1,7 @@
 """Crash points: every call of a workload is found, and a queue that falls at one of them is told which."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -186,6 +187,33 @@ def test_point_that_is_not_there_again_is_unknown_and_named(tmp_path):
     text = str(found)
     assert f"unknown: 4 unknown, of {len(found)} crash points" in text
     assert "it never struck: the gate saw it make 2 opens" in text
+
+
+class More(SimplePipeQueueAdapter):
+    """A consumer makes a call more."""
+
+    def open(self, role):
+        if role == "consumer":
+            os.close(os.open(os.devnull, os.O_RDONLY))
+        return super().open(role)
+
+
+def test_point_that_is_not_there_each_time_is_tried_again():
+    plan, ran, kept = replace(PLAN, messages=1, large_every=0), [], []
+
+    def every_other_time(plan):
+        ran.append(run(plan, adapter=SimplePipeQueueAdapter() if len(ran) % 2 else More()))
+        return ran[-1]
+
+    def keep(verdict):
+        kept.append(verdict)
+        return verdict
+
+    found = survey(plan, of=("consumer",), run=every_other_time, keep=keep)
+    assert found.valid, found
+    missed = [verdict for verdict in ran if verdict.status == "unknown"]
+    assert 0 < len(missed) <= 4, "the last open and the last close, each with two sides"
+    assert [id(verdict) for verdict in kept] == [id(verdict) for verdict in ran if verdict not in missed]
 
 
 def test_points_that_were_not_tried_did_not_pass():
