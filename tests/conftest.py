@@ -10,6 +10,10 @@ import pytest
 # each compiles them again, which takes longer than most of what is tested.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
+# A shell that starts this in the background has it ignore Ctrl-C, and all that it starts would ignore it as well.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 @pytest.fixture
 def small_files():
