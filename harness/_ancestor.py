@@ -25,7 +25,7 @@ import sys  # noqa: E402
 from collections.abc import Callable  # noqa: E402
 from pathlib import Path  # noqa: E402
 
-from . import _commanded, _root, _spawned, _system  # noqa: E402, F401 -- loaded once, not in every stage
+from . import _root, _system  # noqa: E402
 from ._wakeup import Wakeup  # noqa: E402
 from .adapters import ADAPTERS, load  # noqa: E402
 
@@ -67,8 +67,13 @@ class _Ancestor:
                     # A built-in adapter is imported once, here, and not again in every trial. Nobody else's code is:
                     # it might start threads, which a fork would lose.
                     load(request["queue"])
+                if os.path.exists(os.path.join(directory, _root.ADAPTER_FILE)):
+                    _learn_to_unpickle()
                 self._fork(_root.main, directory, request["path"], socket.socket(fileno=descriptors[0]))
             case "spawn":
+                _learn_to_unpickle()
+                from . import _commanded, _spawned  # noqa: F401 -- once, and not in every stage
+
                 self._fork(_spawned.main, directory, request["path"], socket.socket(fileno=descriptors[0]))
             case "load" if request["queue"] in ADAPTERS:
                 load(request["queue"])
@@ -134,6 +139,11 @@ class _Ancestor:
         _root.end_children()
         for directory in directories:
             shutil.rmtree(directory, ignore_errors=True)
+
+
+def _learn_to_unpickle() -> None:
+    """Import, for all that is forked from now on, what makes an adapter or a function out of its bytes again."""
+    import cloudpickle  # noqa: F401
 
 
 def _kill_group(pid: int) -> None:

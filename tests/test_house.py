@@ -15,7 +15,7 @@ ALLOWED = {
     "scenarios": {"monkeywrench.scenarios", "monkeywrench.harness", "monkeywrench.pipes"},
 }
 # The one file where the harness meets the queue; the plugin's fixture hands the queue out, and imports it when asked.
-MEETINGS = {"harness/adapters/pipes.py", "harness/plugin.py"}
+MEETINGS = {"harness/adapters/pipes.py", "harness/adapters/pipes_asyncio.py", "harness/plugin.py"}
 # `queue put` and `queue get` are the queue on the command line; `bench` times it without anything between.
 USE_THE_QUEUE = {"scenarios/_queue.py", "scenarios/_contenders.py"}
 

@@ -1,14 +1,13 @@
 """The queues that the harness knows, by name, and how to find those that it does not.
 
-An adapter is imported when it is asked for and no sooner: a queue that is not installed costs nobody anything.
+An adapter is imported when it is asked for and no sooner: a queue that is not installed costs nobody anything. Nor does
+what looks at installed distributions, which takes longer to import than all the rest.
 """
 
 from __future__ import annotations
 
-import difflib
 import functools
 import importlib
-import importlib.metadata
 import importlib.util
 import os
 import sys
@@ -31,7 +30,7 @@ class Known(NamedTuple):
 # The one list of adapters: the name which a plan and the command line call a queue by, and where its adapter is.
 ADAPTERS: dict[str, Known] = {
     "pipes.SimplePipeQueue": Known(f"{__name__}.pipes:SimplePipeQueueAdapter"),
-    "pipes.PipeQueue": Known(f"{__name__}.pipes:PipeQueueAdapter"),
+    "pipes.PipeQueue": Known(f"{__name__}.pipes_asyncio:PipeQueueAdapter"),
     "multiprocessing.Queue": Known(f"{__name__}.multiprocessing:QueueAdapter"),
     "multiprocessing.SimpleQueue": Known(f"{__name__}.multiprocessing:SimpleQueueAdapter"),
     "multiprocessing.Pipe": Known(f"{__name__}.multiprocessing:PipeAdapter"),
@@ -64,6 +63,8 @@ def load(reference: str) -> Adapter:
     if reference.endswith(".py"):
         raise PlanError(f"queue {reference!r}: which object of that file? Say {reference}:NAME")
     if not separator or not where or not name:
+        import difflib
+
         names = known()
         near = difflib.get_close_matches(reference, names, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
@@ -114,7 +115,9 @@ def known() -> dict[str, Known]:
 
     Nothing is imported. A name of ``ADAPTERS`` stays what it is, whoever else claims it.
     """
-    others = importlib.metadata.entry_points(group=ENTRY_POINTS)
+    from importlib import metadata
+
+    others = metadata.entry_points(group=ENTRY_POINTS)
     return ADAPTERS | {each.name: Known(each.value) for each in others if each.name not in ADAPTERS}
 
 
@@ -194,7 +197,9 @@ def importable(module: ModuleType) -> bool:
 def _from_entry_point(name: str) -> Known | None:
     if ":" in name:  # no distribution needs to be looked at for what says itself where it is
         return None
-    return next((Known(each.value) for each in importlib.metadata.entry_points(group=ENTRY_POINTS, name=name)), None)
+    from importlib import metadata
+
+    return next((Known(each.value) for each in metadata.entry_points(group=ENTRY_POINTS, name=name)), None)
 
 
 def _from_file(path: str) -> ModuleType:

@@ -1,14 +1,12 @@
-"""The built-in queue. This file is the one place where the harness meets ``monkeywrench.pipes``."""
+"""The built-in queue. Here and in ``pipes_asyncio`` are the places where the harness meets ``monkeywrench.pipes``."""
 
 from __future__ import annotations
 
-import asyncio
 import warnings
-from collections.abc import Collection
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from monkeywrench.pipes import PipeQueue, SimplePipeQueue
+from monkeywrench.pipes import SimplePipeQueue
 
 from ..guarantees import Guarantees
 from ._adapter import Adapter
@@ -59,50 +57,3 @@ class SimplePipeQueueAdapter(Adapter):
         if self._history:
             # What is reused is not removed by the queue, but by whoever knows that nobody needs it any more.
             self._path.unlink(missing_ok=True)
-
-
-class _Awaited(NamedTuple):
-    """An end whose calls are coroutines, and what runs them."""
-
-    queue: PipeQueue
-    runner: asyncio.Runner
-
-
-class PipeQueueAdapter(SimplePipeQueueAdapter):
-    """``monkeywrench.pipes.PipeQueue``: the same, each peer with an event loop of its own.
-
-    roles: who uses the asyncio class; the others use ``SimplePipeQueue`` on the same FIFO.
-    """
-
-    def __init__(
-        self,
-        capacity: int | None = None,
-        *,
-        history: bool = False,
-        roles: Collection[str] = ("producer", "consumer"),
-    ) -> None:
-        super().__init__(capacity, history=history)
-        self._roles = roles
-
-    def open(self, role: str) -> Any:
-        """Open the FIFO by its path, as an unrelated process would."""
-        if role not in self._roles:
-            return super().open(role)
-        return _Awaited(PipeQueue.pipequeue(self._path, capacity=self._capacity), asyncio.Runner())
-
-    def put(self, end: Any, message: Any) -> None:
-        """Put one message."""
-        if not isinstance(end, _Awaited):
-            return super().put(end, message)
-        return end.runner.run(end.queue.put(message))
-
-    def get(self, end: Any) -> Any:
-        """Return one message."""
-        return end.runner.run(end.queue.get()) if isinstance(end, _Awaited) else super().get(end)
-
-    def close(self, end: Any) -> None:
-        """Close this peer's end, and its event loop."""
-        if not isinstance(end, _Awaited):
-            return super().close(end)
-        end.queue.close()
-        return end.runner.close()

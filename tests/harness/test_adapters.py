@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from monkeywrench.harness import Guarantees, PlanError, Trial, elapsed, messages, read, run, strategies
 from monkeywrench.harness.adapters import ADAPTERS, known, load, missing
 from monkeywrench.harness.adapters.naive import JsonLinesAdapter
-from monkeywrench.harness.adapters.pipes import PipeQueueAdapter
+from monkeywrench.harness.adapters.pipes_asyncio import PipeQueueAdapter
 from monkeywrench.harness.guarantees import KEPT_TYPES
 from monkeywrench.harness.workload import Workload
 
