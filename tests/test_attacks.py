@@ -113,9 +113,8 @@ class Fickle(SimplePipeQueueAdapter):
             file.write(".")
         super().make(directory)
     def put(self, end, message):
-        if Path(__file__).with_name("made").stat().st_size % 2:
-            raise ValueError("not this time")
-        super().put(end, message)
+        if message[:2] != (0, 1) or Path(__file__).with_name("made").stat().st_size % 2:
+            super().put(end, message)
 """
 
 
@@ -132,5 +131,5 @@ def test_same_matrix_notices_what_differs(tmp_path):
     done = attack("same_matrix", "short-transfer", *options)
     assert "1 cells without a tilde, 2 runs: 1 differed" in done.stdout, done.stdout + done.stderr
     assert "differs: short-transfer on" in done.stdout
-    assert "    short-transfer: a write of a small message: crashed" in done.stdout
+    assert "    short-transfer: a write of a small message: lost" in done.stdout
     assert done.returncode == 1

@@ -123,7 +123,7 @@ def test_long_lines_of_several_producers_are_mixed():
 
 def test_adapter_that_calls_the_system_itself_is_seen_there():
     """Whoever comes after the killed one gets the rest of a line, and ends; then nobody makes room."""
-    trial = Trial("naive.JsonLines", messages=30, large_every=1, seed=SEED, patience_s=2)
+    trial = Trial("naive.JsonLines", messages=30, large_every=1, seed=SEED, patience_s=1)
     verdict = trial.kill("consumer-0", at=read(1, after=True)).run()
     (stuck,) = (finding for finding in verdict.findings if finding.kind == "stuck")
     assert "producer-0 waits inside its put" in stuck.sentence, verdict

@@ -135,7 +135,7 @@ def test_heal_is_not_stuck_by_last_messages_for_the_killed_in_a_small_pipe():
 
 
 def test_peer_that_cannot_tell_how_it_ended_has_crashed():
-    verdict = Trial(Untold(), messages=3, patience_s=2).run()
+    verdict = Trial(Untold(), messages=3, patience_s=0.5).run()
     assert "crashed" in {finding.kind for finding in verdict.findings}, verdict
 
 
@@ -153,7 +153,7 @@ class HostileError(Exception):
 
 
 def test_standard_queue_is_wedged_by_a_killed_consumer():
-    trial = Trial(STANDARD, producers=2, consumers=2, messages=20, patience_s=1.5).kill("consumer-0", at=read(1))
+    trial = Trial(STANDARD, producers=2, consumers=2, messages=20, patience_s=1).kill("consumer-0", at=read(1))
     verdict = trial.run()
     assert verdict.status == "invalid", verdict
     assert {finding.kind for finding in verdict.findings} == {"stuck"}
@@ -165,7 +165,7 @@ def test_standard_queue_is_wedged_by_a_killed_consumer():
 
 
 def test_standard_queue_is_not_blamed_for_what_posix_forbids():
-    trial = Trial(STANDARD, messages=20, large_every=0, patience_s=1.5).kill("producer-0", at=write(5, byte=3))
+    trial = Trial(STANDARD, messages=20, large_every=0, patience_s=0.5).kill("producer-0", at=write(5, byte=3))
     verdict = trial.run()
     assert verdict.status == "unknown", verdict
     assert "no POSIX system cuts a write so short" in verdict.doubts[0]
@@ -193,7 +193,7 @@ def test_same_plan_strikes_at_the_same_place():
 
 
 def test_kept_plan_runs_again_and_kept_history_is_judged_the_same(tmp_path):
-    trial = Trial(STANDARD, messages=10, patience_s=1).kill("consumer-0", at=read(3))
+    trial = Trial(STANDARD, messages=10, patience_s=0.5).kill("consumer-0", at=read(3))
     verdict = runner.keep(trial.run(), tmp_path / "kept")
     assert verdict.replay == f"monkeywrench replay {tmp_path}/kept/plan.json"
     again = run(Plan.loads((tmp_path / "kept" / "plan.json").read_text()))
@@ -334,7 +334,7 @@ def test_peers_that_nobody_let_run_are_not_stuck(tmp_path):
 
         def get(self, end):
             (tmp_path / "begun").touch()
-            time.sleep(0.5)
+            time.sleep(0.2)
             return super().get(end)
 
     def stand_still():
@@ -345,13 +345,13 @@ def test_peers_that_nobody_let_run_are_not_stuck(tmp_path):
         group = int((tmp_path / "root").read_text())
         time.sleep(0.2)  # the root has looked since
         os.killpg(group, signal.SIGSTOP)
-        time.sleep(2.5)
+        time.sleep(1.5)
         os.kill(group, signal.SIGCONT)  # the root, which leads it, is the first to run again
         time.sleep(0.3)
         os.killpg(group, signal.SIGCONT)
 
     with ThreadPoolExecutor(1) as pool:
         stood = pool.submit(stand_still)
-        verdict = Trial(Noted(), messages=5, large_every=0, patience_s=2).run()
+        verdict = Trial(Noted(), messages=3, large_every=0, patience_s=1).run()
         stood.result()
     assert verdict.valid, verdict

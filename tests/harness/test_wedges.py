@@ -36,8 +36,8 @@ def consumer_killed_while_it_waits(queue):
     """Return the trials in which the producer is stopped for a while, and the consumer that waits for it is killed."""
 
     def trial(seed):
-        made = Trial(queue, messages=50, seed=seed, patience_s=1.5)
-        return made.pause("producer-0", at=messages(1), seconds=0.5).kill("consumer-0", at=blocked())
+        made = Trial(queue, messages=50, seed=seed, patience_s=1)
+        return made.pause("producer-0", at=messages(1), seconds=0.3).kill("consumer-0", at=blocked())
 
     return trial
 
@@ -68,7 +68,7 @@ def producer_killed_inside_a_long_put(queue):
     """Return the trials in which a producer dies when a part of its first message, a long one, is written."""
 
     def trial(seed):
-        made = Trial(queue, producers=2, messages=20, large_every=1, seed=seed, patience_s=1.5)
+        made = Trial(queue, producers=2, messages=20, large_every=1, seed=seed, patience_s=1)
         return made.kill("producer-0", at=write(1, byte=4096))
 
     return trial

@@ -38,7 +38,7 @@ def test_same_seed_makes_the_same_plans_however_many_jobs(wrench, tmp_path):
 
 
 def test_killed_consumer_wedges_the_standard_queue_and_the_replay_line_shows_it_again(wrench):
-    done = wrench("run", "killed-consumer", "--queue", STANDARD, "--patience", 1)
+    done = wrench("run", "killed-consumer", "--queue", STANDARD, "--patience", 1, "--jobs", 4)
     assert done.returncode == 1, done.stdout
     # How far the other consumer got before, nobody knows.
     told = [
@@ -57,7 +57,7 @@ def test_killed_consumer_wedges_the_standard_queue_and_the_replay_line_shows_it_
 
 
 def test_report_is_replayed_and_checked(wrench, tmp_path):
-    done = wrench("run", "killed-consumer", "--queue", STANDARD, "--patience", 1, "--report", "report")
+    done = wrench("run", "killed-consumer", "--queue", STANDARD, "--patience", 1, "--trial", 2, "--report", "report")
     assert done.returncode == 1
     directory = tmp_path / "report" / "killed-consumer-the-only-one-before-a-read"
     assert f"replay: monkeywrench replay {directory.relative_to(tmp_path)}/plan.json" in done.stdout
