@@ -3,6 +3,7 @@
 After each of them, no process and no directory of the harness's is left; the fixture ``theirs`` sees to it.
 """
 
+import contextlib
 import os
 import re
 import signal
@@ -459,8 +460,35 @@ def blocked():
 """
 
 
+ENDED = """
+@pytest.mark.timeout(7, method="thread")
+def test_it(monkeywrench, pipe_queue):
+    monkeywrench.spawn(blocked).wait_ready()
+    pipe_queue.get()
+"""
+
+
+@contextlib.contextmanager
+def ended_by_a_time_out(theirs):
+    """pytest-timeout's thread ends the whole process, in the middle: what can be told is told just before."""
+    theirs.pytester.makepyfile(test_ended=WEDGED + ENDED)
+    command = [sys.executable, "-m", "pytest", "-p", "monkeywrench", "-p", "no:cacheprovider", "-p", "timeout"]
+    output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    with subprocess.Popen([*command, "test_ended.py"], cwd=theirs.pytester.path, **output) as process:
+        try:
+            yield
+            text = process.communicate(timeout=GRACE_S)[0]
+        finally:
+            process.kill()
+    assert process.returncode == 1
+    assert "Timeout" in text
+    assert re.search(r"^blocked \(pid \d+\) still runs\n.* in blocked: os.read", text, re.MULTILINE)
+
+
 def test_trials_and_waits_end_before_the_time_out_does_it(theirs, monkeypatch):
-    """Wherever it is set: by marker, for the function alone, by the environment. With it would go what they know."""
+    """Wherever it is set: by marker, for the function alone, by the environment. With it would go what they know.
+    Beside them runs one that it does end.
+    """
     theirs.write(
         WEDGED
         + """
@@ -493,7 +521,8 @@ class TestThread:
 """
     )
     monkeypatch.setenv("PYTEST_TIMEOUT", "6")
-    result = theirs.run("-p", "timeout", "-p", "xdist", "-o", "timeout_method=thread", "-n", "5")
+    with ended_by_a_time_out(theirs):
+        result = theirs.run("-p", "timeout", "-p", "xdist", "-o", "timeout_method=thread", "-n", "5", "test_theirs.py")
     result.assert_outcomes(failed=4, passed=1)
     text = result.stdout.str()
     assert len(re.findall(r"^E +Failed: Timeout", text, re.MULTILINE)) == 1  # none but the test's own wait
@@ -505,24 +534,6 @@ class TestThread:
     assert len(re.findall(r"proves nothing: by then \S+ was in its get 1; multiprocessing/synchronize.py", text)) == 2
     assert "waited in vain for its end (blocked); it is" in text
     assert re.search(r"in blocked: os.read\(os.pipe\(\)\[0\], 1\)", text)
-
-
-def test_time_out_that_ends_pytest_tells_where_its_peers_are(theirs):
-    """pytest-timeout's thread ends the whole process, in the middle: what can be told is told just before."""
-    theirs.write(
-        WEDGED
-        + """
-@pytest.mark.timeout(7, method="thread")
-def test_it(monkeywrench, pipe_queue):
-    monkeywrench.spawn(blocked).wait_ready()
-    pipe_queue.get()
-"""
-    )
-    result = theirs.run("-p", "timeout")
-    assert result.ret == 1
-    text = result.stdout.str() + result.stderr.str()
-    assert "Timeout" in text
-    assert re.search(r"^blocked \(pid \d+\) still runs\n.* in blocked: os.read", text, re.MULTILINE)
 
 
 def test_coverage_measures_peers_and_leaves_no_data_behind(theirs):

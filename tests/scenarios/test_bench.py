@@ -26,7 +26,10 @@ def test_contender_does_every_shape(contender):
         "    _measure.main(contender, name)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code, contender.name, *shapes], capture_output=True, text=True, timeout=120
+        [sys.executable, "-W", "error", "-c", code, contender.name, *shapes],
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.split()) == len(shapes)
@@ -34,7 +37,9 @@ def test_contender_does_every_shape(contender):
 
 
 def test_contender_for_one_of_each_is_not_asked_for_more():
-    skipped = {shape for shape in SHAPES if _bench._series(Pipe, shape).reason == "it has one producer and one consumer"}
+    skipped = {
+        shape for shape in SHAPES if _bench._series(Pipe, shape).reason == "it has one producer and one consumer"
+    }
     assert skipped == {"4 to 1", "1 to 4"}
 
 
