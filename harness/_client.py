@@ -6,7 +6,6 @@ import atexit
 import contextlib
 import json
 import os
-import secrets
 import select
 import shutil
 import socket
@@ -188,7 +187,7 @@ def ancestor() -> Ancestor:
 @contextlib.contextmanager
 def directory() -> Iterator[Path]:
     """Make a temporary directory, and remove it afterwards, also if this process is killed in the middle."""
-    path = Path(tempfile.gettempdir()).absolute() / f"{OWNED}{os.getpid()}-{secrets.token_hex(6)}"
+    path = Path(tempfile.gettempdir()).absolute() / f"{OWNED}{os.getpid()}-{os.urandom(6).hex()}"
     # Entrusted first, made then: there is no moment at which it is there and nobody would remove it.
     ancestor().guard(path)
     _guarded.add(path)

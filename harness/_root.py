@@ -144,7 +144,7 @@ class _Trial:
         if fifo is not None and fifo == adapter.fifo(queue.with_name("another")):
             self._notes.note(f="shared", what=f"FIFO {fifo}")
         self._ready, ready = os.pipe()
-        self._begin, self._heal_begin = Latch(), Latch()
+        self._begin, self._heal_begin, self._last_begin = Latch(), Latch(), Latch()
         self._stage = _peer.Stage(
             adapter=adapter,
             workload=Workload(self._plan.seed, large_every=self._plan.large_every, types=adapter.guarantees.types),
@@ -185,7 +185,7 @@ class _Trial:
             first=first,
             messages=messages,
             last=heal,
-            begin=self._heal_begin if name == HEAL_CONSUMER else self._begin,
+            begin=self._begin_of(name),
             token=len(self._recorders),
             capacity=_SLACK + log.RECORD.size * (2 * messages if is_producer else 4 * plan.messages * plan.producers),
             faults=tuple((index, fault) for index, fault in enumerate(plan.faults) if fault.peer == name),
@@ -201,12 +201,19 @@ class _Trial:
                 self._control.close()
                 self._begin.forget()
                 self._heal_begin.forget()
+                self._last_begin.forget()
                 status = _peer.run(self._stage, part, recorder, root)
             finally:
                 os._exit(status)
         self._alive[pid] = part
         self._outside.started(pid, name, recorder)
         self._recorders[name] = recorder
+
+    def _begin_of(self, name: str) -> Latch:
+        """Return what a peer waits for before it begins."""
+        if name == HEAL_CONSUMER:
+            return self._heal_begin
+        return self._last_begin if name.startswith(HEAL_PRODUCERS) else self._begin
 
     def _conduct(self) -> None:
         """See the trial through: to its end, to where nobody moves, or to its deadline."""
@@ -251,7 +258,11 @@ class _Trial:
             self._lift()
             # It opens the queue before the last of the others closes it: some queues keep nothing that nobody holds.
             self._start(HEAL_CONSUMER, 0)
+            if not producers:
+                self._put_last_messages()  # once everybody is ready; to start both at once saves a while
             return
+        if HEAL_CONSUMER in self._recorders:
+            self._last_begin.open()
         if not producers:
             self._put_last_messages()
         if not consumers:

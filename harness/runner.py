@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Callable
 from pathlib import Path
 
-from . import _client, _travel
+from . import _client
 from ._errors import HarnessError, PlanError
 from ._root import ADAPTER_FILE, OUTPUT_FILE, PLAN_FILE
 from .adapters import Adapter, built_on, load
@@ -41,6 +41,8 @@ def run(
     with _client.directory() as directory:
         (directory / PLAN_FILE).write_text(plan.dumps())
         if adapter is not None:
+            from . import _travel  # and cloudpickle, which a queue that has a name does without
+
             (directory / ADAPTER_FILE).write_bytes(_travel.dumps(adapter))
         try:
             for name in built_on(type(queue)):
