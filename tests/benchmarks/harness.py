@@ -2,9 +2,9 @@
 
 ``python tests/benchmarks/harness.py``. Trials: one producer and one consumer, 20 messages, the producer is killed after
 its tenth, fresh peers exchange a message, what was received is checked. Beside them the same over multiprocessing's
-spawn. Messages: very many of them from one producer to one consumer, with full history and all checks. Beside them the
-same messages over the same queue in a bare loop, made before the clock starts. It also prints the most memory that the
-process had which ran the trial and checked it.
+spawn; then both once more, as many at once as there are processors. Messages: very many of them from one producer to one
+consumer, with full history and all checks. Beside them the same messages over the same queue in a bare loop, made before
+the clock starts. It also prints the most memory that the process had which ran the trial and checked it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
 
 from monkeywrench.pipes import SimplePipeQueue
@@ -27,6 +29,7 @@ from monkeywrench.pipes import SimplePipeQueue
 MESSAGES, KILLED_AFTER = 20, 10
 LAST = -1
 _LONGEST_S = 900
+_PROCESSORS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def trials(count: int) -> None:
@@ -38,7 +41,7 @@ def trials(count: int) -> None:
         assert verdict.valid, verdict
         assert verdict.counts["received"] == KILLED_AFTER, verdict
 
-    print(repr(_rate(one, count)))
+    print(repr(_rate(one, count)), repr(_rate(one, count, at_once=_PROCESSORS)))
 
 
 def spawned(count: int) -> None:
@@ -67,7 +70,7 @@ def spawned(count: int) -> None:
                 mine.close()
                 theirs.close()
 
-    print(repr(_rate(one, count)))
+    print(repr(_rate(one, count)), repr(_rate(one, count, at_once=_PROCESSORS)))
 
 
 def _produce(path: str) -> None:
@@ -89,11 +92,12 @@ def _heal(path: str) -> None:
         queue.put(LAST)
 
 
-def _rate(one: Callable[[int], None], count: int) -> float:
+def _rate(one: Callable[[int], None], count: int, *, at_once: int = 1) -> float:
     one(0)  # what is made once is made
     began = time.monotonic()
-    for number in range(count):
-        one(number + 1)
+    with ThreadPoolExecutor(at_once) as pool:
+        for _ in pool.map(one, range(1, count + 1)):
+            pass
     return count / (time.monotonic() - began)
 
 
@@ -174,11 +178,13 @@ def main() -> None:
     if options.part:
         PARTS[options.part](options.count)
         return
-    found: dict[str, list[float]] = {part: [] for part in (*PARTS, "peak")}
+    found: dict[str, list[float]] = defaultdict(list)
     for _ in range(options.rounds):
         if options.trials:
-            found["trials"] += _figures("trials", options.trials)
-            found["spawned"] += _figures("spawned", max(options.trials // 10, 1))
+            for part, count in (("trials", options.trials), ("spawned", max(options.trials // 10, 1))):
+                alone, at_once = _figures(part, count)
+                found[part].append(alone)
+                found[f"{part} at once"].append(at_once)
         if options.messages:
             found["bare"] += _figures("bare", options.messages)
             rate, peak = _figures("checked", options.messages)
@@ -186,10 +192,11 @@ def main() -> None:
             found["peak"].append(peak)
     print(f"{'':<48} {'median':>12} {'min':>12} {'max':>12}")
     if options.trials:
-        _tell("trials", found["trials"], "a second")
-        _tell("the same over multiprocessing's spawn", found["spawned"], "a second")
-        ratios = [one / other for one, other in zip(found["trials"], found["spawned"], strict=True)]
-        _tell("ratio, round by round", ratios, "times")
+        for how in ("", " at once"):
+            _tell(f"trials{f', {_PROCESSORS}{how}' if how else ''}", found[f"trials{how}"], "a second")
+            _tell("the same over multiprocessing's spawn", found[f"spawned{how}"], "a second")
+            ratios = [one / other for one, other in zip(found[f"trials{how}"], found[f"spawned{how}"], strict=True)]
+            _tell("ratio, round by round", ratios, "times")
     if options.messages:
         _tell(f"{options.messages:,} messages, history and checks", found["checked"], "messages a second")
         _tell("the same messages over the bare queue", found["bare"], "messages a second")
