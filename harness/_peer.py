@@ -115,7 +115,7 @@ def run(stage: Stage, part: Part, recorder: log.Recorder, root: int) -> int:
 
 def _play(stage: Stage, part: Part, recorder: log.Recorder, nemesis: Nemesis, notes: log.Recorder) -> None:
     adapter = stage.adapter
-    before = set(_system.open_numbers())
+    before = set(_system.descriptors())
     if part.faults:
         _gate.set_warden(nemesis)
         nemesis.starts()

@@ -109,7 +109,7 @@ def _stat(pid: int) -> list[str]:
 def descriptors(but: Container[int] = ()) -> dict[int, str]:
     """Return this process's open descriptors *but* some, each with what it refers to; none where /proc is missing."""
     found: dict[int, str] = {}
-    for number in open_numbers():
+    for number in _listed():
         if number not in but:
             try:
                 found[number] = os.readlink(f"/proc/self/fd/{number}")
@@ -120,11 +120,10 @@ def descriptors(but: Container[int] = ()) -> dict[int, str]:
 
 def count_descriptors() -> int:
     """Return how many descriptors this process has open; 0 where /proc is missing."""
-    return max(len(open_numbers()) - 1, 0)  # but the one that was open to list them
+    return max(len(_listed()) - 1, 0)  # but the one that was open to list them
 
 
-def open_numbers() -> list[int]:
-    """Return the numbers of this process's open descriptors; none where /proc is missing."""
+def _listed() -> list[int]:
     try:  # by a function that the gate does not see: this may be asked in the middle of a queue's work
         return [int(name) for name in os.listdir("/proc/self/fd")]
     except FileNotFoundError:

@@ -2,9 +2,9 @@
 
 ``python tests/benchmarks/harness.py``. Trials: one producer and one consumer, 20 messages, the producer is killed after
 its tenth, fresh peers exchange a message, what was received is checked. Beside them the same over multiprocessing's
-spawn; then both once more, as many at once as there are processors. Messages: very many of them from one producer to one
-consumer, with full history and all checks. Beside them the same messages over the same queue in a bare loop, made before
-the clock starts. It also prints the most memory that the process had which ran the trial and checked it.
+spawn; then both once more, as many at once as there are processors. Messages: very many from one producer to one
+consumer, with full history and all checks. Beside them the same messages over the same queue in a bare loop, made
+before the clock starts. It also prints the most memory that the process had which ran the trial and checked it.
 """
 
 from __future__ import annotations
