@@ -68,10 +68,10 @@ class _Ancestor:
                     # it might start threads, which a fork would lose.
                     load(request["queue"])
                 if os.path.exists(os.path.join(directory, _root.ADAPTER_FILE)):
-                    _learn_to_unpickle()
+                    # It makes the adapter out of its bytes: here once, and not in every root.
+                    import cloudpickle  # noqa: F401
                 self._fork(_root.main, directory, request["path"], socket.socket(fileno=descriptors[0]))
             case "spawn":
-                _learn_to_unpickle()
                 from . import _commanded, _spawned  # noqa: F401 -- once, and not in every stage
 
                 self._fork(_spawned.main, directory, request["path"], socket.socket(fileno=descriptors[0]))
@@ -139,11 +139,6 @@ class _Ancestor:
         _root.end_children()
         for directory in directories:
             shutil.rmtree(directory, ignore_errors=True)
-
-
-def _learn_to_unpickle() -> None:
-    """Import, for all that is forked from now on, what makes an adapter or a function out of its bytes again."""
-    import cloudpickle  # noqa: F401
 
 
 def _kill_group(pid: int) -> None:

@@ -6,8 +6,8 @@ import inspect
 import io
 import sys
 from collections import ChainMap
-from collections.abc import Callable
-from types import CodeType
+from collections.abc import Callable, Sequence
+from types import CodeType, ModuleType
 from typing import Any, ClassVar
 
 import cloudpickle
@@ -27,20 +27,13 @@ def dumps(*things: Any) -> bytes:
     names = {name for thing in things for name in _modules_of(thing)}
     modules = [sys.modules[name] for name in names if name in sys.modules]
     strangers = [module for module in modules if module.__name__ != "__main__" and not importable(module)]
-    for module in strangers:
-        cloudpickle.register_pickle_by_value(module)
     try:
-        data = io.BytesIO()
-        _Pickler(data).dump(things)
-        return data.getvalue()
+        return _pickled(things, strangers)
     except Exception as error:  # whatever the pickling of somebody else's object raises
         raise PlanError(
             f"{_name_of(things[0])} cannot travel to the peers: {error}. What belongs to one process (a connection, a "
             "lock, a file) is made in the peer (an adapter's make() or open(), the function itself), not before"
         ) from error
-    finally:
-        for module in strangers:
-            cloudpickle.unregister_pickle_by_value(module)
 
 
 def by_value(thing: Any) -> bytes:
@@ -49,14 +42,19 @@ def by_value(thing: Any) -> bytes:
     """
     names = {base.__module__ for base in type(thing).__mro__} & sys.modules.keys()
     own = [sys.modules[name] for name in names if not name.startswith("monkeywrench.") and name not in _FOUND_ANYWAY]
-    for module in own:
+    return _pickled(thing, own)
+
+
+def _pickled(thing: Any, modules: Sequence[ModuleType]) -> bytes:
+    """Return *thing* as bytes, with all that is defined in these modules by value."""
+    for module in modules:
         cloudpickle.register_pickle_by_value(module)
     try:
         data = io.BytesIO()
         _Pickler(data).dump(thing)
         return data.getvalue()
     finally:
-        for module in own:
+        for module in modules:
             cloudpickle.unregister_pickle_by_value(module)
 
 

@@ -131,6 +131,17 @@ def _jobs(default: str) -> Callable[[Any], Any]:
     )
 
 
+def _patience(default: float) -> Callable[[Any], Any]:
+    return click.option(
+        "--patience",
+        type=click.FloatRange(0.1, 86_400),
+        default=default,
+        show_default=True,
+        metavar="SECONDS",
+        help="Without any event for so long, peers are stuck.",
+    )
+
+
 def _sizes(command: Any) -> Any:
     for name in ("messages", "consumers", "producers"):
         option = click.option(f"--{name}", type=click.IntRange(1), metavar="N", help=f"So many {name} in each trial.")
@@ -175,14 +186,7 @@ def _chosen(references: tuple[str, ...]) -> list[Any]:
 @click.option("--duration", callback=_seconds, metavar="TIME", help="Repeat for so long: 90s, 10m, 1h.")
 @click.option("--trial", type=click.IntRange(1), metavar="N", help="Only the N-th trial of each scenario.")
 @_sizes
-@click.option(
-    "--patience",
-    type=click.FloatRange(0.1, 86_400),
-    default=DEFAULT_PATIENCE_S,
-    show_default=True,
-    metavar="SECONDS",
-    help="Without any event for so long, peers are stuck.",
-)
+@_patience(DEFAULT_PATIENCE_S)
 @_jobs("one a core")
 @click.option("--fail-fast", is_flag=True, help="Stop at the first finding.")
 @click.option("--json", "as_json", is_flag=True, help="Every result as JSON on standard output, all else elsewhere.")
@@ -235,14 +239,7 @@ def run(scenario: tuple[str, ...], queue: str | None, **options: Any) -> None:
 )
 @_seed
 @_sizes
-@click.option(
-    "--patience",
-    type=click.FloatRange(0.1, 86_400),
-    default=MATRIX_PATIENCE_S,
-    show_default=True,
-    metavar="SECONDS",
-    help="Without any event for so long, peers are stuck.",
-)
+@_patience(MATRIX_PATIENCE_S)
 @_jobs("three a core, for many only wait")
 @click.option("--json", "as_json", is_flag=True, help="Every cell and its trials as JSON on standard output.")
 @click.option("--markdown", is_flag=True, help="The table as Markdown on standard output.")
