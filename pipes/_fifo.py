@@ -128,6 +128,9 @@ class Fifo:
                 "a FIFO's path must end in its name; this one names a directory",
                 self.path,
             )
+        # Before anybody waits: a queue that is open needs no further descriptor to wait, and makes the same calls
+        # whether it ever does.
+        self._make_wake()
         self._open_directory(head)
         for _ in range(_OPEN_ATTEMPTS):
             made = self._make(policy)
@@ -423,8 +426,6 @@ class Fifo:
 
     def _make_poll(self, event: int) -> select.poll:
         """Return what waits for `event` (0 for none) and for `close()`. One thread at a time may use it."""
-        if not self._wake:
-            self._make_wake()
         poll = select.poll()
         poll.register(self._wake[0], select.POLLIN)
         if event:
@@ -450,7 +451,7 @@ class Fifo:
             if self.fd < 0 or self._releasing:
                 return
             self._closing = True
-            if self._wake:
+            if self._users:
                 # An eventfd is one descriptor, a pipe two; nobody reads either, so it stays readable.
                 os.write(self._wake[-1], (1).to_bytes(8, sys.byteorder))
             while self.fd >= 0 and any(user != me for user in self._users):

@@ -601,6 +601,16 @@ def test_no_use_of_a_queue_leaves_a_descriptor(path: str) -> None:
     assert descriptors() == before
 
 
+def test_waiting_takes_no_further_descriptor(path: str) -> None:
+    with SimplePipeQueue(path, history=False) as pq:
+        pq.put(1)
+        assert pq.get() == 1
+        before = descriptors()
+        with pytest.raises(queue.Empty):
+            pq.get(0.001)
+        assert descriptors() == before
+
+
 def test_descriptors_are_not_inherited_by_programs(path: str) -> None:
     with SimplePipeQueue(path, history=False) as pq:
         pq.put(1)
