@@ -158,8 +158,11 @@ def test_it_is_paused_resumed_and_killed_from_the_test():
 
 
 def test_wait_that_is_in_vain_tells_where_it_is():
-    with spawn(waits) as peer, pytest.raises(HarnessError, match=r"it is\n    .*os\.read\(reader, 1\)"):
-        peer.result(0.2)
+    with spawn(waits) as peer:
+        peer.wait_ready()
+        peer.wait_blocked()
+        with pytest.raises(HarnessError, match=r"it is\n    .*os\.read\(reader, 1\)"):
+            peer.result(0.2)
 
 
 def test_end_before_it_is_ready_is_told():
