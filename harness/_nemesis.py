@@ -137,7 +137,7 @@ class Nemesis:
                 number = sum(self._passed.values()) if kind == ANY else self._passed[kind]
                 what = "system call" if kind == ANY else kind
                 hint = f" (by os.{kind}, or a socket's methods)" if kind in _TRANSFERS else ""
-                why = f"the gate saw it make {number} {what}s{hint}"
+                why = f"the gate saw it make {number} {what}{'' if number == 1 else 's'}{hint}"
             self._recorder.note(f="missed", process=self._peer, fault=index, why=why)
 
     def __call__(self, passage: _gate.Passage, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

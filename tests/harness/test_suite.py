@@ -21,7 +21,7 @@ class Theirs(SimplePipeQueueAdapter):
 """
 
 FORGETFUL = """
-import os
+import os, time
 from monkeywrench.harness import Guarantees, QueueSuite
 from monkeywrench.harness.adapters.pipes import SimplePipeQueueAdapter
 
@@ -34,13 +34,13 @@ class Forgetful(SimplePipeQueueAdapter):
                 os.close(os.open(lock, os.O_CREAT | os.O_EXCL))
                 break
             except FileExistsError:
-                pass
+                time.sleep(0.01)
         super().put(end, message)
         os.unlink(lock)
 
 class TestForgetful(QueueSuite):
     adapter = Forgetful()
-    patience_s = 3
+    patience_s = 1
     messages = 4
     seed = 5
 

@@ -50,20 +50,20 @@ def test_messages_of_a_shape_can_be_shared_out(shape):
 
 def test_json_has_every_figure_and_what_was_skipped():
     done = subprocess.run(
-        [sys.executable, "-m", "monkeywrench.scenarios", "bench", "round trips", "--rounds", "2", "--json"],
+        [sys.executable, "-m", "monkeywrench.scenarios", "bench", "round trips", "--rounds", "1", "--json"],
         capture_output=True,
         text=True,
         timeout=170,
     )
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
-    assert document["rounds"] == 2
+    assert document["rounds"] == 1
     by_queue = {series["queue"]: series for series in document["series"]}
     assert set(by_queue) == {contender.name for contender in CONTENDERS}
     assert by_queue[BASELINE]["ratio"] == 1
     for series in by_queue.values():
         assert (series["median"] is None) == (series["skipped"] is not None)
-        assert series["skipped"] or len(series["messages_per_s"]) == 2
+        assert series["skipped"] or len(series["messages_per_s"]) == 1
 
 
 def test_shape_that_is_none_is_refused():

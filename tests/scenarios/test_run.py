@@ -35,7 +35,7 @@ def test_count_goes_on_past_the_cases_with_other_draws(wrench, tmp_path):
 
 
 def test_duration_repeats_until_it_is_over(wrench):
-    done = wrench("run", "killed-politely", "foreign-bytes", "--duration", "2s", "-q")
+    done = wrench("run", "killed-politely", "foreign-bytes", "--duration", "1s", "-q")
     assert done.returncode == 0, done.stdout
     assert int(re.match(r"(\d+) trials", done.stdout)[1]) > 1
 

@@ -78,7 +78,7 @@ def test_soak_of_a_queue_that_fails_is_invalid(wrench, tmp_path, queue, kind, wo
 
 
 def test_soak_tells_its_series_and_its_replay_line(wrench):
-    done = wrench("run", "soak", "--seed", 1, "--duration", "2s")
+    done = wrench("run", "soak", "--seed", 1, "--duration", "1s")
     assert done.returncode == 0, done.stdout
     for whose in ("queue", "harness"):
         for what in ("memory", "descriptors", "throughput"):
