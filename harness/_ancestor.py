@@ -3,9 +3,10 @@
 It ends with its client, whoever kills whom and how: the control socket is at end of file then. Before it ends, all
 that it started ends, and the directories that were entrusted to it are removed.
 
-The client sends one JSON object a packet, ``{"do": …, "directory": …}``, to ``trial``, ``spawn``, ``load``, ``abort``,
-``guard`` or ``release``. With a trial and a spawn comes one end of a socket of its own: the root polls it for the end
-of the client, and the ancestor sends ``{"status": …}`` there when the root has ended and nothing of it is left.
+The client sends one JSON object a packet, ``{"do": …, "directory": …}``, to ``trial``, ``spawn``, ``load``,
+``prepare``, ``abort``, ``guard`` or ``release``. With a trial and a spawn comes one end of a socket of its own: the
+root polls it for the end of the client, and the ancestor sends ``{"status": …}`` there when the root has ended and
+nothing of it is left.
 """
 
 # The gate comes before whatever a queue may be built on.
@@ -15,6 +16,7 @@ _gate.install()
 
 import contextlib  # noqa: E402
 import gc  # noqa: E402
+import importlib  # noqa: E402
 import json  # noqa: E402
 import os  # noqa: E402
 import select  # noqa: E402
@@ -77,6 +79,10 @@ class _Ancestor:
                 self._fork(_spawned.main, directory, request["path"], socket.socket(fileno=descriptors[0]))
             case "load" if request["queue"] in ADAPTERS:
                 load(request["queue"])
+            case "prepare":
+                for name in request["modules"]:
+                    with contextlib.suppress(ImportError):  # whoever needs it says so
+                        importlib.import_module(name)
             case "abort":
                 self._abort(directory)
             case "guard":

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ class Ancestor:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._prepared: set[str] = set()
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             owner, place = str(os.getpid()), tempfile.gettempdir()
@@ -105,6 +106,12 @@ class Ancestor:
     def load(self, queue: str) -> None:
         """Have a built-in adapter imported once, and not again in everything that is forked from now on."""
         self._send(do="load", queue=queue)
+
+    def prepare(self, modules: Sequence[str]) -> None:
+        """Have modules imported once, and not again in everything that is forked from now on."""
+        if new := [name for name in modules if name not in self._prepared]:
+            self._send(do="prepare", modules=new)
+            self._prepared.update(new)
 
     def abort(self, directory: Path) -> None:
         """Kill the root that was started for *directory*, and all of its group."""

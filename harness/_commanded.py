@@ -69,7 +69,7 @@ def serve(adapter: bytes, directory: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as channel:
         with address_in(directory) as address:
             channel.connect(address)
-        _Stage(pickle.loads(adapter), directory, channel).serve()
+        _Stage(*pickle.loads(adapter), directory, channel).serve()
 
 
 class _Stage:

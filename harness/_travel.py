@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import inspect
 import io
+import os
 import sys
 from collections import ChainMap
 from collections.abc import Callable, Sequence
-from types import CodeType, ModuleType
+from types import BuiltinFunctionType, CodeType, ModuleType
 from typing import Any, ClassVar
 
 import cloudpickle
@@ -15,7 +16,10 @@ import cloudpickle
 from ._errors import PlanError
 from .adapters import importable
 
-_FOUND_ANYWAY = sys.stdlib_module_names | {"__main__"}
+# What test modules import, and takes longer to import than a trial takes. None starts a thread, which forks would lose,
+# but for what Hypothesis's extras are for.
+_LARGE = {"pytest", "_pytest", "hypothesis", "monkeywrench"}
+_EXTRAS = "hypothesis.extra."
 
 
 def dumps(*things: Any) -> bytes:
@@ -24,8 +28,7 @@ def dumps(*things: Any) -> bytes:
     What is defined in a module that a fresh interpreter would not find (a test module, a ``conftest.py``) travels by
     value; so do the modules of its base classes.
     """
-    names = {name for thing in things for name in _modules_of(thing)}
-    modules = [sys.modules[name] for name in names if name in sys.modules]
+    modules = [sys.modules[name] for name in _modules_of(things) if name in sys.modules]
     strangers = [module for module in modules if module.__name__ != "__main__" and not importable(module)]
     try:
         return _pickled(things, strangers)
@@ -36,13 +39,15 @@ def dumps(*things: Any) -> bytes:
         ) from error
 
 
-def by_value(thing: Any) -> bytes:
-    """Return *thing* as bytes for ``pickle.loads``, whose class travels by value: who loads it in many fresh processes
-    need not import a test module and all that this imports.
+def imports(*things: Any) -> list[str]:
+    """Return what the modules of *things* import of pytest, Hypothesis and this package, by the names of modules: to be
+    imported once, before *things* come to many fresh processes.
     """
-    names = {base.__module__ for base in type(thing).__mro__} & sys.modules.keys()
-    own = [sys.modules[name] for name in names if not name.startswith("monkeywrench.") and name not in _FOUND_ANYWAY]
-    return _pickled(thing, own)
+    modules = [sys.modules[name] for name in _modules_of(things) if name in sys.modules]
+    values = [value for module in modules for value in vars(module).values()]
+    names = {str(getattr(value, "__name__" if isinstance(value, ModuleType) else "__module__", "")) for value in values}
+    large = (name for name in names & sys.modules.keys() if name.partition(".")[0] in _LARGE)
+    return sorted(name for name in large if not name.startswith(_EXTRAS))
 
 
 def _pickled(thing: Any, modules: Sequence[ModuleType]) -> bytes:
@@ -70,6 +75,12 @@ def _code_of(file: str, make: Callable[..., CodeType], args: tuple[Any, ...]) ->
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle ships no types
     dispatch_table: ClassVar = ChainMap({CodeType: _reduce_code}, cloudpickle.Pickler.dispatch_table)
+
+    def reducer_override(self, thing: Any) -> Any:
+        if isinstance(thing, BuiltinFunctionType) and thing is getattr(os, thing.__name__, None):
+            # It would go by the name of the module that os has it from, and come past the gate.
+            return getattr, (os, thing.__name__)
+        return super().reducer_override(thing)
 
 
 def _modules_of(thing: Any) -> set[str]:

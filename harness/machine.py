@@ -220,8 +220,9 @@ class QueueMachine(RuleBasedStateMachine):
             listener.listen(1)
             for name in built_on(type(queue)):
                 _client.ancestor().load(name)
+            _client.ancestor().prepare(_travel.imports(queue))
             # A peer that a step has stopped holds nobody up: whoever ends the stage ends it as well.
-            stage = spawn(_commanded.serve, _travel.by_value(queue), directory, name="stage", timeout_s=_START_S)
+            stage = spawn(_commanded.serve, _travel.dumps(queue), directory, name="stage", timeout_s=_START_S)
             self._stage: Peer = resources.enter_context(stage)
             if not _client.is_readable(listener, _START_S):
                 raise HarnessError(f"the stage did not come within {_START_S:g} s; it said: {self._stage.output}")

@@ -117,6 +117,7 @@ class Peer:
             settings = {"name": name, "seed": seed, "faults": [fault_to_json(fault) for fault in faults]}
             (self._directory / _spawned.SETTINGS_FILE).write_text(json.dumps(settings))
             self._ancestor = _client.ancestor()
+            self._ancestor.prepare(_travel.imports(*what))
             self._channel: socket.socket = resources.enter_context(self._ancestor.start("spawn", self._directory))
             end = time.monotonic() + self._timeout_s()
             while not self.pid:

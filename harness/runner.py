@@ -44,6 +44,7 @@ def run(
             from . import _travel  # and cloudpickle, which a queue that has a name does without
 
             (directory / ADAPTER_FILE).write_bytes(_travel.dumps(adapter))
+            _client.ancestor().prepare(_travel.imports(adapter))
         try:
             for name in built_on(type(queue)):
                 _client.ancestor().load(name)

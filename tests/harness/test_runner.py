@@ -1,11 +1,16 @@
 """Whole trials: real processes, real kills, true verdicts."""
 
+import gc
 import os
+import pickle
 import re
 import signal
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from os import write as write_by_itself
+from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from monkeywrench.harness import (
@@ -215,14 +220,74 @@ class NeedsItsModule(SimplePipeQueueAdapter):
         super().put(end, message)
 
 
+class IsPrepared(SimplePipeQueueAdapter):
+    """Where its module is imported, pytest is there already: no trial has to import that."""
+
+    def make(self, directory):
+        # What was there when this process was forked is frozen, and not among the objects that come and go.
+        assert all(thing is not pytest for thing in gc.get_objects())
+        super().make(directory)
+
+
+class WritesByItself(SimplePipeQueueAdapter):
+    """A call that its module has by a name of its own passes the gate."""
+
+    def put(self, end, message):
+        writer = os.open(os.devnull, os.O_WRONLY)
+        write_by_itself(writer, b"a line")
+        os.close(writer)
+        super().put(end, message)
+
+
+class Envelope(NamedTuple):
+    message: object
+
+
+class NeedsAnother(SimplePipeQueueAdapter):
+    """What it sends is of a class of the test module's, pickled by reference."""
+
+    def put(self, end, message):
+        super().put(end, pickle.dumps(Envelope(message)))
+
+    def get(self, end):
+        envelope = pickle.loads(super().get(end))
+        assert isinstance(envelope, Envelope)
+        return envelope.message
+
+
 def test_adapter_that_cannot_make_its_queue_is_the_harness_failing_with_its_words():
     with pytest.raises(HarnessError, match="no queue today"):
         Trial(CannotBeMade()).run()
 
 
-def test_adapter_travels_with_its_module():
+@pytest.fixture(params=["found", "not found"])
+def where(request, monkeypatch):
+    """Whether a fresh interpreter finds this module."""
+    root = str(Path(__file__).parents[2])
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path not in ("", root)])
+    if request.param == "found":
+        monkeypatch.syspath_prepend(root)
+    return request.param
+
+
+@pytest.mark.usefixtures("where")
+def test_adapter_of_a_test_module_travels():
     verdict = Trial(NeedsItsModule(), messages=5).run()
     assert verdict.valid, verdict
+
+
+@pytest.mark.parametrize("adapter", [IsPrepared, NeedsAnother])
+@pytest.mark.parametrize("where", ["found"], indirect=True)
+def test_module_that_peers_find_is_theirs(adapter, where):
+    verdict = Trial(adapter(), messages=5).run()
+    assert verdict.valid, verdict
+
+
+@pytest.mark.usefixtures("where")
+def test_gate_sees_the_calls_of_a_test_module():
+    verdict = Trial(WritesByItself(), messages=5, large_every=0).kill("producer-0", at=write(3)).run()
+    assert verdict.valid, verdict
+    assert "inside its put 2" in verdict.struck[0]
 
 
 def test_adapter_of_a_test_module_is_found_again_by_its_reference():
