@@ -58,7 +58,7 @@ def load(reference: str) -> Adapter:
     Raises PlanError for a name that is not known, and for one which cannot be imported, with the reason: for a
     library that is not installed, the extra which brings it.
     """
-    place, extra = ADAPTERS.get(reference) or _from_entry_point(reference) or Known(reference)
+    place, extra = _where(reference)
     where, separator, name = place.rpartition(":")
     if reference.endswith(".py"):
         raise PlanError(f"queue {reference!r}: which object of that file? Say {reference}:NAME")
@@ -113,12 +113,15 @@ def made(queue: object, what: str = "queue") -> Adapter:
 def known() -> dict[str, Known]:
     """Return the queues that have a name: those of ``ADAPTERS``, then those that other distributions bring.
 
-    Nothing is imported. A name of ``ADAPTERS`` stays what it is, whoever else claims it.
+    Nothing is imported. A name of ``ADAPTERS`` stays what it is, whoever else claims it; of two others that claim one,
+    the first on ``sys.path`` has it.
     """
     from importlib import metadata
 
-    others = metadata.entry_points(group=ENTRY_POINTS)
-    return ADAPTERS | {each.name: Known(each.value) for each in others if each.name not in ADAPTERS}
+    found = dict(ADAPTERS)
+    for each in metadata.entry_points(group=ENTRY_POINTS):
+        found.setdefault(each.name, Known(each.value))
+    return found
 
 
 def missing(name: str) -> str | None:
@@ -194,12 +197,11 @@ def importable(module: ModuleType) -> bool:
     return spec.origin == "frozen" or os.path.realpath(spec.origin) == os.path.realpath(file)
 
 
-def _from_entry_point(name: str) -> Known | None:
-    if ":" in name:  # no distribution needs to be looked at for what says itself where it is
-        return None
-    from importlib import metadata
-
-    return next((Known(each.value) for each in metadata.entry_points(group=ENTRY_POINTS, name=name)), None)
+def _where(reference: str) -> Known:
+    if reference in ADAPTERS:
+        return ADAPTERS[reference]
+    # No distribution needs to be looked at for what says itself where it is.
+    return Known(reference) if ":" in reference else known().get(reference, Known(reference))
 
 
 def _from_file(path: str) -> ModuleType:

@@ -223,18 +223,24 @@ def distribution(tmp_path, monkeypatch):
         "from monkeywrench.harness.adapters.pipes import SimplePipeQueueAdapter\n"
         "class TinyAdapter(SimplePipeQueueAdapter):\n    pass\n"
     )
-    info = tmp_path / "tiny_queue-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: tiny-queue\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(
-        "[monkeywrench.adapters]\n"
-        "tiny.Queue = tiny_queue:TinyAdapter\n"
-        "tiny.Broken = tiny_queue:NoSuch\n"
-        "multiprocessing.Pipe = tiny_queue:TinyAdapter\n"
+    described(
+        tmp_path,
+        "tiny-queue",
+        "tiny.Queue = tiny_queue:TinyAdapter",
+        "tiny.Broken = tiny_queue:NoSuch",
+        "multiprocessing.Pipe = tiny_queue:TinyAdapter",
     )
     monkeypatch.syspath_prepend(tmp_path)
     yield
     sys.modules.pop("tiny_queue", None)
+
+
+def described(directory, name, *queues):
+    """Describe a distribution in a directory: what is installed there, and the queues that it brings."""
+    info = directory / f"{name.replace('-', '_')}-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("\n".join(["[monkeywrench.adapters]", *queues]))
 
 
 @pytest.mark.usefixtures("distribution")
@@ -249,6 +255,15 @@ def test_queue_of_another_distribution_is_known_by_its_name_and_reaches_the_peer
 @pytest.mark.usefixtures("distribution")
 def test_queue_of_another_distribution_that_is_broken_says_so():
     assert missing("tiny.Broken") == "tiny_queue has no 'NoSuch'"
+
+
+@pytest.mark.usefixtures("distribution")
+def test_name_that_two_distributions_claim_is_the_first_ones(tmp_path, monkeypatch):
+    (tmp_path / "later").mkdir()
+    described(tmp_path / "later", "later-queue", "tiny.Queue = later_queue:Adapter")
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path / "later")])
+    assert known()["tiny.Queue"].place == "tiny_queue:TinyAdapter"
+    assert type(load("tiny.Queue")).__name__ == "TinyAdapter"
 
 
 @pytest.mark.usefixtures("distribution")
