@@ -69,7 +69,8 @@ def serve(adapter: bytes, directory: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as channel:
         with address_in(directory) as address:
             channel.connect(address)
-        _Stage(*pickle.loads(adapter), directory, channel).serve()
+        (queue,) = pickle.loads(adapter)
+        _Stage(queue, directory, channel).serve()
 
 
 class _Stage:

@@ -77,9 +77,9 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle ships 
     dispatch_table: ClassVar = ChainMap({CodeType: _reduce_code}, cloudpickle.Pickler.dispatch_table)
 
     def reducer_override(self, thing: Any) -> Any:
-        if isinstance(thing, BuiltinFunctionType) and thing is getattr(os, thing.__name__, None):
+        if isinstance(thing, BuiltinFunctionType) and vars(os).get(name := thing.__name__) is thing:
             # It would go by the name of the module that os has it from, and come past the gate.
-            return getattr, (os, thing.__name__)
+            return getattr, (os, name)
         return super().reducer_override(thing)
 
 
