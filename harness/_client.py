@@ -108,7 +108,9 @@ class Ancestor:
         self._send(do="load", queue=queue)
 
     def prepare(self, modules: Sequence[str]) -> None:
-        """Have modules imported once, and not again in everything that is forked from now on."""
+        """Have modules imported once, and not again in everything that is forked from now on: ``_travel.imports`` names
+        them.
+        """
         if new := [name for name in modules if name not in self._prepared]:
             self._send(do="prepare", modules=new)
             self._prepared.update(new)

@@ -8,7 +8,7 @@ import os
 import sys
 from collections import ChainMap
 from collections.abc import Callable, Sequence
-from types import BuiltinFunctionType, CodeType, ModuleType
+from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any, ClassVar
 
 import cloudpickle
@@ -45,9 +45,12 @@ def imports(*things: Any) -> list[str]:
     """
     modules = [sys.modules[name] for name in _modules_of(things) if name in sys.modules]
     values = [value for module in modules for value in vars(module).values()]
-    names = {str(getattr(value, "__name__" if isinstance(value, ModuleType) else "__module__", "")) for value in values}
-    large = (name for name in names & sys.modules.keys() if name.partition(".")[0] in _LARGE)
-    return sorted(name for name in large if not name.startswith(_EXTRAS))
+    # Nothing is asked of what may be anything: a proxy may raise, or import what it stands for.
+    places = {value.__module__ for value in values if issubclass(type(value), (type, FunctionType))}
+    themselves = set(map(id, values))
+    large = [(name, each) for name, each in sys.modules.items() if name.partition(".")[0] in _LARGE]
+    named = (name for name, each in large if name in places or id(each) in themselves)
+    return sorted(name for name in named if not name.startswith(_EXTRAS))
 
 
 def _pickled(thing: Any, modules: Sequence[ModuleType]) -> bytes:

@@ -229,6 +229,17 @@ class IsPrepared(SimplePipeQueueAdapter):
         super().make(directory)
 
 
+class Proxy:
+    """What it stands for is not there yet."""
+
+    def __getattribute__(self, name):
+        raise RuntimeError("too early")
+
+
+# An adapter's module may have anything in it.
+PROXY = Proxy()
+
+
 class WritesByItself(SimplePipeQueueAdapter):
     """A call that its module has by a name of its own passes the gate."""
 
