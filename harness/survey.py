@@ -25,7 +25,7 @@ from .verdict import INVALID, RANK, UNKNOWN, VALID, Verdict
 ROLES = ("producer", "consumer")
 MOST_SHOWN = 3
 _DRY_PATIENCE = 4
-# Some calls are there only if timing has it so: what wakes a get that has to wait is made by the first one that does.
+# Some calls are there only if timing has it so: what a queue needs to wait may be made by the first get that has to.
 _ATTEMPTS = 5
 
 
