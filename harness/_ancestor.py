@@ -3,10 +3,10 @@
 It ends with its client, whoever kills whom and how: the control socket is at end of file then. Before it ends, all
 that it started ends, and the directories that were entrusted to it are removed.
 
-The client sends one JSON object a packet, ``{"do": …, "directory": …}``, to ``trial``, ``spawn``, ``load``,
-``prepare``, ``abort``, ``guard`` or ``release``. With a trial and a spawn comes one end of a socket of its own: the
-root polls it for the end of the client, and the ancestor sends ``{"status": …}`` there when the root has ended and
-nothing of it is left.
+The client sends one JSON object a packet, ``{"do": …, "directory": …}``, to ``trial``, ``spawn``, ``prepare``,
+``abort``, ``guard`` or ``release``. With a trial and a spawn comes one end of a socket of its own: the root polls it
+for the end of the client, and the ancestor sends ``{"status": …}`` there when the root has ended and nothing of it is
+left.
 """
 
 # The gate comes before whatever a queue may be built on.
@@ -29,7 +29,6 @@ from pathlib import Path  # noqa: E402
 
 from . import _root, _system  # noqa: E402
 from ._wakeup import Wakeup  # noqa: E402
-from .adapters import ADAPTERS, load  # noqa: E402
 
 LONGEST_PACKET = 1 << 16
 
@@ -65,20 +64,11 @@ class _Ancestor:
         directory = request.get("directory", "")
         match request["do"]:
             case "trial":
-                if request["queue"] in ADAPTERS:
-                    # A built-in adapter is imported once, here, and not again in every trial. Nobody else's code is:
-                    # it might start threads, which a fork would lose.
-                    load(request["queue"])
-                if os.path.exists(os.path.join(directory, _root.ADAPTER_FILE)):
-                    # It makes the adapter out of its bytes: here once, and not in every root.
-                    import cloudpickle  # noqa: F401
                 self._fork(_root.main, directory, request["path"], socket.socket(fileno=descriptors[0]))
             case "spawn":
-                from . import _commanded, _spawned  # noqa: F401 -- once, and not in every stage
+                from . import _spawned
 
                 self._fork(_spawned.main, directory, request["path"], socket.socket(fileno=descriptors[0]))
-            case "load" if request["queue"] in ADAPTERS:
-                load(request["queue"])
             case "prepare":
                 for name in request["modules"]:
                     with contextlib.suppress(ImportError):  # whoever needs it says so

@@ -37,7 +37,6 @@ class Ancestor:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._prepared: set[str] = set()
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             owner, place = str(os.getpid()), tempfile.gettempdir()
@@ -67,7 +66,7 @@ class Ancestor:
         """Take a directory back that ``guard`` entrusted."""
         self._send(do="release", directory=str(directory))
 
-    def run(self, directory: Path, queue: str, timeout_s: float, progress: Callable[[], None] | None) -> int:
+    def run(self, directory: Path, timeout_s: float, progress: Callable[[], None] | None) -> int:
         """Run the trial whose plan is in *directory* to its end, and return its root's exit status.
 
         progress: called about ten times a second.
@@ -75,7 +74,7 @@ class Ancestor:
         Whatever interrupts this (Ctrl-C, a time-out of pytest's), the trial ends first. Raises HarnessError if the
         ancestor is gone, or the trial does not end in time.
         """
-        with self.start("trial", directory, queue=queue) as channel:
+        with self.start("trial", directory) as channel:
             try:
                 return self._ended(channel, directory, time.monotonic() + timeout_s, progress)
             except BaseException:
@@ -92,28 +91,20 @@ class Ancestor:
             self.abort(directory)
             self._ended(channel, directory, time.monotonic() + _START_S, None)
 
-    def start(self, do: str, directory: Path, **request: Any) -> socket.socket:
+    def start(self, do: str, directory: Path) -> socket.socket:
         """Have a root forked which does what *directory* says, and return the channel to it."""
         mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             with theirs:
-                self._send(theirs, do=do, directory=str(directory), path=_path(), **request)
+                self._send(theirs, do=do, directory=str(directory), path=_path())
         except BaseException:
             mine.close()
             raise
         return mine
 
-    def load(self, queue: str) -> None:
-        """Have a built-in adapter imported once, and not again in everything that is forked from now on."""
-        self._send(do="load", queue=queue)
-
     def prepare(self, modules: Sequence[str]) -> None:
-        """Have modules imported once, and not again in everything that is forked from now on: ``_travel.imports`` names
-        them.
-        """
-        if new := [name for name in modules if name not in self._prepared]:
-            self._send(do="prepare", modules=new)
-            self._prepared.update(new)
+        """Have modules imported once, and not again in everything that is forked from now on."""
+        self._send(do="prepare", modules=modules)
 
     def abort(self, directory: Path) -> None:
         """Kill the root that was started for *directory*, and all of its group."""

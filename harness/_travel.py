@@ -8,18 +8,14 @@ import os
 import sys
 from collections import ChainMap
 from collections.abc import Callable, Sequence
-from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
+from types import BuiltinFunctionType, CodeType, ModuleType
 from typing import Any, ClassVar
 
 import cloudpickle
 
 from ._errors import PlanError
+from ._imports import modules_of
 from .adapters import importable
-
-# What test modules import, and takes longer to import than a trial takes. None starts a thread, which forks would lose,
-# but for what Hypothesis's extras are for.
-_LARGE = {"pytest", "_pytest", "hypothesis", "monkeywrench"}
-_EXTRAS = "hypothesis.extra."
 
 
 def dumps(*things: Any) -> bytes:
@@ -28,7 +24,7 @@ def dumps(*things: Any) -> bytes:
     What is defined in a module that a fresh interpreter would not find (a test module, a ``conftest.py``) travels by
     value; so do the modules of its base classes.
     """
-    modules = [sys.modules[name] for name in _modules_of(things) if name in sys.modules]
+    modules = [sys.modules[name] for name in modules_of(things) if name in sys.modules]
     strangers = [module for module in modules if module.__name__ != "__main__" and not importable(module)]
     try:
         return _pickled(things, strangers)
@@ -37,20 +33,6 @@ def dumps(*things: Any) -> bytes:
             f"{_name_of(things[0])} cannot travel to the peers: {error}. What belongs to one process (a connection, a "
             "lock, a file) is made in the peer (an adapter's make() or open(), the function itself), not before"
         ) from error
-
-
-def imports(*things: Any) -> list[str]:
-    """Return what the modules of *things* import of pytest, Hypothesis and this package, by the names of modules: to be
-    imported once, before *things* come to many fresh processes.
-    """
-    modules = [sys.modules[name] for name in _modules_of(things) if name in sys.modules]
-    values = [value for module in modules for value in vars(module).values()]
-    # Nothing is asked of what may be anything: a proxy may raise, or import what it stands for.
-    places = {value.__module__ for value in values if issubclass(type(value), (type, FunctionType))}
-    themselves = set(map(id, values))
-    large = [(name, each) for name, each in sys.modules.items() if name.partition(".")[0] in _LARGE]
-    named = (name for name, each in large if name in places or id(each) in themselves)
-    return sorted(name for name in named if not name.startswith(_EXTRAS))
 
 
 def _pickled(thing: Any, modules: Sequence[ModuleType]) -> bytes:
@@ -84,16 +66,6 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle ships 
             # It would go by the name of the module that os has it from, and come past the gate.
             return getattr, (os, name)
         return super().reducer_override(thing)
-
-
-def _modules_of(thing: Any) -> set[str]:
-    if isinstance(thing, (tuple, list)):
-        return {name for item in thing for name in _modules_of(item)}
-    if isinstance(thing, dict):
-        return _modules_of(list(thing.values()))
-    if inspect.isroutine(thing):
-        return {thing.__module__ or ""} | _modules_of(getattr(thing, "__self__", None))
-    return {base.__module__ for base in (thing if isinstance(thing, type) else type(thing)).__mro__}
 
 
 def _name_of(thing: Any) -> str:

@@ -31,7 +31,8 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initial
 
 from . import _client, _commanded, _nemesis, _travel
 from ._errors import HarnessError
-from .adapters import DEFAULT, Adapter, built_on, made
+from ._imports import imports
+from .adapters import DEFAULT, Adapter, made
 from .guarantees import Guarantees
 from .ledger import frame
 from .peers import Peer, spawn
@@ -218,9 +219,7 @@ class QueueMachine(RuleBasedStateMachine):
             with _commanded.address_in(directory) as address:
                 listener.bind(address)
             listener.listen(1)
-            for name in built_on(type(queue)):
-                _client.ancestor().load(name)
-            _client.ancestor().prepare(_travel.imports(queue))
+            _client.ancestor().prepare(imports(queue))
             # A peer that a step has stopped holds nobody up: whoever ends the stage ends it as well.
             stage = spawn(_commanded.serve, _travel.dumps(queue), directory, name="stage", timeout_s=_START_S)
             self._stage: Peer = resources.enter_context(stage)

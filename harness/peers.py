@@ -17,6 +17,7 @@ from typing import Any, Self
 from . import _client, _spawned, _stacks, _travel
 from ._errors import HarnessError, PeerError, PlanError
 from ._eventlog import read_records
+from ._imports import imports
 from ._spawned import ready
 from .faults import QUEUE, Fault
 from .faults import to_json as fault_to_json
@@ -117,7 +118,7 @@ class Peer:
             settings = {"name": name, "seed": seed, "faults": [fault_to_json(fault) for fault in faults]}
             (self._directory / _spawned.SETTINGS_FILE).write_text(json.dumps(settings))
             self._ancestor = _client.ancestor()
-            self._ancestor.prepare(_travel.imports(*what))
+            self._ancestor.prepare(imports(*what))
             self._channel: socket.socket = resources.enter_context(self._ancestor.start("spawn", self._directory))
             end = time.monotonic() + self._timeout_s()
             while not self.pid:

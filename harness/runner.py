@@ -8,8 +8,9 @@ from pathlib import Path
 
 from . import _client
 from ._errors import HarnessError, PlanError
+from ._imports import imports
 from ._root import ADAPTER_FILE, OUTPUT_FILE, PLAN_FILE
-from .adapters import Adapter, built_on, load
+from .adapters import Adapter, load
 from .history import History
 from .plan import Plan
 from .triggers import ANY
@@ -40,15 +41,15 @@ def run(
     check_reach(plan, queue)
     with _client.directory() as directory:
         (directory / PLAN_FILE).write_text(plan.dumps())
+        large = imports(queue)
         if adapter is not None:
             from . import _travel  # and cloudpickle, which a queue that has a name does without
 
             (directory / ADAPTER_FILE).write_bytes(_travel.dumps(adapter))
-            _client.ancestor().prepare(_travel.imports(adapter))
+            large = ("cloudpickle", *large)
         try:
-            for name in built_on(type(queue)):
-                _client.ancestor().load(name)
-            status = _client.ancestor().run(directory, plan.queue, plan.deadline_s + _GRACE_S, progress)
+            _client.ancestor().prepare(large)
+            status = _client.ancestor().run(directory, plan.deadline_s + _GRACE_S, progress)
         except BaseException as error:
             if interrupted is not None and not isinstance(error, HarnessError):
                 interrupted(judge(History.collect(plan, queue.guarantees, directory)))

@@ -6,7 +6,6 @@ what looks at installed distributions, which takes longer to import than all the
 
 from __future__ import annotations
 
-import functools
 import importlib
 import importlib.util
 import os
@@ -157,13 +156,6 @@ def reference_of(adapter: Adapter) -> str:
     return f"{os.path.abspath(file)}:{kind.__qualname__}"
 
 
-@functools.cache  # once, and not for each trial
-def built_on(kind: type[Adapter]) -> tuple[str, ...]:
-    """Return the names of the built-in queues that an adapter is, or derives from."""
-    kinds = {f"{each.__module__}:{each.__qualname__}" for each in kind.__mro__}
-    return tuple(name for name, (place, _) in ADAPTERS.items() if place in kinds)
-
-
 def is_found_again(adapter: Adapter) -> bool:
     """Whether ``load`` makes the same adapter again, from the text that ``reference_of`` returns."""
     kind = type(adapter)
@@ -235,7 +227,6 @@ __all__ = [
     "Adapter",
     "Known",
     "absolute",
-    "built_on",
     "importable",
     "is_found_again",
     "known",

@@ -278,7 +278,6 @@ def where(request, monkeypatch):
     monkeypatch.setattr(sys, "path", [path for path in sys.path if path not in ("", root)])
     if request.param == "found":
         monkeypatch.syspath_prepend(root)
-    return request.param
 
 
 @pytest.mark.usefixtures("where")
