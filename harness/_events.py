@@ -193,35 +193,42 @@ class Events(Sequence[Event]):
         with contextlib.ExitStack() as stack:
             opened = []
             for path in logs:
-                opened.append(entered := stack.enter_context(log.Log(str(path))))
+                opened.append((entered := stack.enter_context(log.Log(str(path))), path.stem))
                 for first in entered.chunks(1):
                     events._know(log.RECORD.unpack(first)[2], path.stem)
                     break
             most = max(64, _CHUNK // max(len(opened), 1))
-            runs = [events._run(each, most) for each in opened]
-            runs += [iter([noted]) for path in notes if (noted := sorted(events._noted(path)))]
+            runs = [events._run(each, name, most) for each, name in opened]
+            for path in notes:
+                noted = [events._noted(each.time_ns, each.text, path.stem) for each in log.read_records(str(path))]
+                runs += [iter([sorted(noted)])] if noted else []
             for merged in _merged(runs):
                 if not events._records:
                     events._first_ns = log.RECORD.unpack(merged[0])[0]
                 events._records.append(b"".join(merged))
         return events
 
-    def _run(self, opened: log.Log, most: int) -> Iterator[list[bytes]]:
-        """Yield the records of one log, whose texts are kept here from now on."""
+    def _run(self, opened: log.Log, name: str, most: int) -> Iterator[list[bytes]]:
+        """Yield the records of the log of this name, whose texts are kept here from now on."""
         for chunk in opened.chunks(most):
             records = [chunk[at : at + _SIZE] for at in range(0, len(chunk), _SIZE)]
             if opened.has_texts:
                 for place, record in enumerate(records):
                     if record[-4:] != _NO_TEXT:
-                        *rest, at = log.RECORD.unpack(record)
-                        records[place] = log.RECORD.pack(*rest, self._keep(opened.text(at)))
+                        time, code, *rest, at = log.RECORD.unpack(record)
+                        text = opened.text(at)
+                        records[place] = (
+                            self._noted(time, text, name)
+                            if code == log.NOTE
+                            else log.RECORD.pack(time, code, *rest, self._keep(text))
+                        )
             yield records
 
-    def _noted(self, path: Path) -> Iterator[bytes]:
-        for record in log.read_records(str(path)):
-            value = json.loads(record.text)
-            f, process, error = value.pop("f"), value.pop("process", path.stem), value.pop("error", None)
-            yield self._packed(record.time_ns, process, "info", f, value or None, error)
+    def _noted(self, time: int, text: bytes | str, name: str) -> bytes:
+        """Return the record of what was noted in the file of this name."""
+        value = json.loads(text)
+        f, process, error = value.pop("f"), value.pop("process", name), value.pop("error", None)
+        return self._packed(time, process, "info", f, value or None, error)
 
 
 _NO_TEXT = bytes(4)

@@ -1,4 +1,4 @@
-"""A latch between processes: closed until it is opened, once, for all who wait."""
+"""What processes wait for when another one decides: a latch, once and for all; permits, one at a time."""
 
 from __future__ import annotations
 
@@ -31,3 +31,34 @@ class Latch:
     def wait(self) -> None:
         """Return when the latch is open."""
         _gate.real.read(self._reader, 1)
+
+
+class Permits:
+    """What one process may do, piece by piece, as long as the one that made this gives it leave, and lives.
+
+    given: how many there were so far.
+    """
+
+    def __init__(self) -> None:
+        self._reader, self._writer = os.pipe()
+        self.given = 0
+
+    def give(self, count: int) -> None:
+        """Let so many more be taken."""
+        os.write(self._writer, bytes(count))
+        self.given += count
+
+    def end(self) -> None:
+        """Give no more. Doing so again does nothing."""
+        if self._writer >= 0:
+            os.close(self._reader)
+            os.close(self._writer)
+            self._writer = -1
+
+    def forget(self) -> None:
+        """In a fork's child that may take them: keep nobody waiting for more, this process included."""
+        os.close(self._writer)
+
+    def take(self) -> bool:
+        """Wait for the next one, and return whether there is one."""
+        return _gate.real.read(self._reader, 1) != b""

@@ -14,7 +14,7 @@ from typing import Any
 
 from . import _eventlog as log
 from . import _gate, _stacks, _system
-from ._latch import Latch
+from ._latch import Latch, Permits
 from ._nemesis import Nemesis
 from .adapters import Adapter
 from .faults import Fault, Scene
@@ -39,6 +39,7 @@ class Part:
     first: the number of the first of them.
     messages: how many a producer puts. A consumer goes on until it gets a message of the producer *last*.
     begin: opens when this peer may begin.
+    permits: one is taken for each message, and none put when there are no more; None for who needs no leave.
     token: what it is known by when it is ready.
     capacity: bytes of its event log.
     """
@@ -50,6 +51,7 @@ class Part:
     messages: int
     last: int
     begin: Latch
+    permits: Permits | None
     token: int
     capacity: int
     faults: tuple[tuple[int, Fault], ...]
@@ -87,33 +89,35 @@ def run(stage: Stage, part: Part, recorder: log.Recorder, root: int) -> int:
     _system.redirect(f"{files}{OUTPUT_SUFFIX}")
     _system.interruptible()
     _stacks.tell(f"{files}{_stacks.SUFFIX}")
-    capacity = _CENSUS_CAPACITY if any(fault.counts for _, fault in part.faults) else _NOTES_CAPACITY
-    notes = log.Recorder(f"{files}{NEMESIS_SUFFIX}", capacity)
+    strikes = recorder
+    if part.faults:  # which may strike in any thread: a recorder is one thread's
+        capacity = _CENSUS_CAPACITY if any(fault.counts for _, fault in part.faults) else _NOTES_CAPACITY
+        strikes = log.Recorder(f"{files}{NEMESIS_SUFFIX}", capacity)
     nemesis = Nemesis(
         part.name,
         part.faults,
-        notes,
+        strikes,
         stage.scene(os.getpid()),
         recorder,
         seed=stage.seed,
         watched=any(fault.at.by_clock for _, fault in part.faults),
     )
-    notes.note(f="start", pid=os.getpid(), role=part.role)
+    recorder.note(f="start", pid=os.getpid(), role=part.role)
     try:
-        _play(stage, part, recorder, nemesis, notes)
+        _play(stage, part, recorder, nemesis)
     except BaseException as error:  # whatever a queue raises ends the peer, and is told
         _gate.set_warden(None)
-        notes.note(f="exit", code=CRASHED, error="".join(traceback.format_exception(_stacks.without_harness(error))))
+        recorder.note(f="exit", code=CRASHED, error="".join(traceback.format_exception(_stacks.without_harness(error))))
         return CRASHED
     finally:
         _gate.set_warden(None)
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
-    notes.note(f="exit", code=0)
+    recorder.note(f="exit", code=0)
     return 0
 
 
-def _play(stage: Stage, part: Part, recorder: log.Recorder, nemesis: Nemesis, notes: log.Recorder) -> None:
+def _play(stage: Stage, part: Part, recorder: log.Recorder, nemesis: Nemesis) -> None:
     adapter = stage.adapter
     before = set(_system.descriptors())
     if part.faults:
@@ -128,14 +132,14 @@ def _play(stage: Stage, part: Part, recorder: log.Recorder, nemesis: Nemesis, no
     work(stage, part, recorder, nemesis, end)
     now = _count_descriptors()
     if opened and now > opened:
-        notes.note(f="grown", opened=opened, now=now)
+        recorder.note(f="grown", opened=opened, now=now)
     nemesis.begins("close")
     _insistently(nemesis, adapter.close, end)
     _gate.set_warden(None)
     nemesis.lift()
     nemesis.tell_what_did_not_strike()
     del end
-    _leaks(before, notes)
+    _leaks(before, recorder)
 
 
 def _count_descriptors() -> int:
@@ -165,6 +169,8 @@ def _insistently(nemesis: Nemesis, operation: Callable[[Any], Any], argument: An
 def _produce(stage: Stage, part: Part, recorder: log.Recorder, nemesis: Nemesis, end: Any) -> None:
     put, record, message = stage.adapter.put, recorder.append, stage.workload.message
     for number in range(part.first, part.first + part.messages):
+        if part.permits is not None and not part.permits.take():
+            break
         value = message(part.index, number)
         if part.faults:
             nemesis.begins(f"put {number + 1}", number + 1)
@@ -211,10 +217,10 @@ def _consume(stage: Stage, part: Part, recorder: log.Recorder, nemesis: Nemesis,
             nemesis.ended(count)
 
 
-def _leaks(before: set[int], notes: log.Recorder) -> None:
+def _leaks(before: set[int], recorder: log.Recorder) -> None:
     """Record what is open or alive after the queue was closed and was not before it was opened."""
     for descriptor, what in _system.descriptors(before).items():
-        notes.note(f="leak", kind="descriptor", what=f"{descriptor} ({what})")
+        recorder.note(f="leak", kind="descriptor", what=f"{descriptor} ({what})")
     for thread in threading.enumerate():
         if thread is not threading.main_thread():
-            notes.note(f="leak", kind="thread", what=thread.name)
+            recorder.note(f="leak", kind="thread", what=thread.name)

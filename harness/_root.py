@@ -5,8 +5,9 @@ no queue can make it hang in the middle. How it goes on follows from who is aliv
 
 * when no producer of the workload is left, or no consumer, a fresh consumer opens the queue;
 * when no producer is left, a fresh one puts a last message for every consumer. Where the plan has faults it puts one,
-  and another fresh one the next, whenever a consumer has ended and others wait, or may still come: two that share a
-  packet would go to one consumer, and those of consumers that were killed could fill a small pipe;
+  and the next whenever a consumer has ended and others wait, or may still come: two that share a packet would go to one
+  consumer, and those of consumers that were killed could fill a small pipe. It closes the queue when nobody waits for
+  more, or nobody moves: a message may come only then. Another fresh one puts the next;
 * a consumer ends at the first such message that it gets;
 * when no consumer of the workload is left, the fresh one begins, and takes what there is, up to a last message.
 
@@ -32,7 +33,7 @@ from pathlib import Path
 from . import _eventlog as log
 from . import _nemesis, _peer, _stacks, _system
 from ._found import Found
-from ._latch import Latch
+from ._latch import Latch, Permits
 from ._outside import Outside
 from ._wakeup import Wakeup
 from .adapters import Adapter, load
@@ -119,13 +120,15 @@ class _Trial:
         self._control = control
         self._wakeup = wakeup
         self._plan = Plan.loads((directory / PLAN_FILE).read_text(), source=str(directory / PLAN_FILE))
-        # Each may be told of, and the heal has a producer for every consumer.
-        most_peers = 2 * (len(self._plan.peers) + len(self._plan.replacements) + 1)
-        self._notes = log.Recorder(str(directory / f"root{NEMESIS_SUFFIX}"), _SLACK + most_peers * _stacks.MOST_BYTES)
+        self._most = len(self._plan.peers) + len(self._plan.replacements) + 1
+        # Each may be told of, and the heal may need a producer for every consumer.
+        capacity = _SLACK + 2 * self._most * _stacks.MOST_BYTES
+        self._notes = log.Recorder(str(directory / f"root{NEMESIS_SUFFIX}"), capacity)
         self._alive: dict[int, _peer.Part] = {}
         self._recorders: dict[str, log.Recorder] = {}
         self._is_ready: set[int] = set()
         self._last_messages = 0
+        self._permits: Permits | None = None  # of the producer of last messages, while it may get more
         # Whether a consumer has ended since the last message was on its way: whoever gets that one ends.
         self._has_ended = True
         self._harness_kills = False
@@ -186,6 +189,7 @@ class _Trial:
             messages=messages,
             last=heal,
             begin=self._begin_of(name),
+            permits=self._permits if name.startswith(HEAL_PRODUCERS) else None,
             token=len(self._recorders),
             capacity=_SLACK + log.RECORD.size * (2 * messages if is_producer else 4 * plan.messages * plan.producers),
             faults=tuple((index, fault) for index, fault in enumerate(plan.faults) if fault.peer == name),
@@ -202,6 +206,8 @@ class _Trial:
                 self._begin.forget()
                 self._heal_begin.forget()
                 self._last_begin.forget()
+                if self._permits is not None:
+                    self._permits.forget()
                 status = _peer.run(self._stage, part, recorder, root)
             finally:
                 os._exit(status)
@@ -236,6 +242,8 @@ class _Trial:
             if now != seen:
                 seen = now
                 watch.moved()
+            if watch.nearly_still():
+                self._end_permits()
             if watch.still() or self._interrupted:
                 self._tell_where("where" if self._interrupted else "stuck", watch)
                 return
@@ -269,21 +277,37 @@ class _Trial:
             self._heal_begin.open()
 
     def _put_last_messages(self) -> None:
-        """Start a fresh producer of last messages, when it is time for one.
+        """Have a last message put when it is time for one, by the producer that is there, or by a fresh one.
 
         With faults: while no consumer has ended since the last one, that message is still there. It may be there
         although one has, who was killed; that is one too many then.
         """
         consumers = self._count(_peer.CONSUMER) + self._to_come(_peer.CONSUMER)
+        if not consumers:
+            self._end_permits()
+        producer = next((part.name for part in self._alive.values() if part.role == _peer.PRODUCER), None)
+        permits = self._permits if producer is not None else None
+        is_busy = producer is not None and (permits is None or self._logged(producer, log.ENQUEUE_OK) < permits.given)
         done = self._last_messages and not self._plan.faults
-        if done or not consumers or not self._has_ended or self._count(_peer.PRODUCER):
+        if is_busy or done or not consumers or not self._has_ended:
             return
         self._lift()
         self._has_ended = False
-        name = f"{HEAL_PRODUCERS}{self._last_messages}"
+        if permits is None:
+            self._end_permits()
+            permits = self._permits = Permits()
+            self._start(f"{HEAL_PRODUCERS}{self._last_messages}", self._most, self._last_messages)
         messages = 1 if self._plan.faults else consumers
-        self._start(name, messages, self._last_messages)
+        permits.give(messages)
         self._last_messages += messages
+        if not self._plan.faults:
+            self._end_permits()
+
+    def _end_permits(self) -> None:
+        """Have the producer of last messages close the queue, once it has put what it may."""
+        if self._permits is not None:
+            self._permits.end()
+            self._permits = None
 
     def _count(self, role: str, names: Iterable[str] | None = None) -> int:
         """Return how many peers of a role are alive, of all or of those named."""
@@ -332,11 +356,11 @@ class _Trial:
         name = replacement_of(part.name)
         if name in self._plan.replacements and name not in self._recorders:
             self._lift()
-            begun = sum(
-                record.code == log.ENQUEUE_INVOKE
-                for record in log.read_records(str(self._directory / f"{part.name}{LOG_SUFFIX}"))
-            )
-            self._start(name, part.messages - begun)
+            self._start(name, part.messages - self._logged(part.name, log.ENQUEUE_INVOKE))
+
+    def _logged(self, name: str, code: int) -> int:
+        """Return how many events of a kind a peer has recorded."""
+        return sum(record.code == code for record in log.read_records(str(self._directory / f"{name}{LOG_SUFFIX}")))
 
     def _ended(self, pid: int, part: _peer.Part, status: int) -> None:
         del self._alive[pid]
@@ -420,6 +444,9 @@ class _Watch:
 
     def still(self) -> bool:
         return self._seen_still_s > self._plan.patience_s
+
+    def nearly_still(self) -> bool:
+        return self._seen_still_s > self._plan.patience_s / 4
 
     def over(self) -> bool:
         return time.monotonic() - self._began > self._plan.deadline_s

@@ -29,7 +29,7 @@ from monkeywrench.harness import (
     write,
 )
 from monkeywrench.harness.adapters.pipes import SimplePipeQueueAdapter
-from monkeywrench.harness.plan import HEAL_CONSUMER, HEAL_PRODUCER
+from monkeywrench.harness.plan import HEAL_CONSUMER, HEAL_PRODUCER, HEAL_PRODUCERS
 
 PIPES = "pipes.SimplePipeQueue"
 STANDARD = "multiprocessing.Queue"
@@ -136,6 +136,37 @@ def test_heal_is_not_stuck_by_last_messages_for_the_killed_in_a_small_pipe():
         # Each is there when the heal begins, and takes nothing.
         trial.delay(name, at=message(1), seconds=3600).kill(name, at=elapsed(0.2))
     verdict = trial.run()
+    assert verdict.valid, verdict
+
+
+def test_heal_takes_one_producer_for_all_consumers():
+    verdict = Trial(consumers=3, messages=9).kill("producer-0", at=messages(4)).run()
+    assert verdict.valid, verdict
+    started = [event.process for event in verdict.history.events if event.f == "start"]
+    assert [name for name in started if name.startswith(HEAL_PRODUCERS)] == [HEAL_PRODUCER]
+    assert len([event for event in events(verdict, HEAL_PRODUCER, "enqueue") if event.type == "ok"]) == 4
+
+
+class PutsWhenItCloses(SimplePipeQueueAdapter):
+    """A queue that hands over what was put when its producer closes it."""
+
+    def open(self, role):
+        return super().open(role), []
+
+    def put(self, end, message):
+        end[1].append(message)
+
+    def get(self, end):
+        return super().get(end[0])
+
+    def close(self, end):
+        for late in end[1]:
+            super().put(end[0], late)
+        super().close(end[0])
+
+
+def test_heal_is_not_stuck_though_messages_come_only_when_their_producer_closes():
+    verdict = Trial(PutsWhenItCloses, consumers=2, messages=3, patience_s=2).delay("producer-0", at=messages(1)).run()
     assert verdict.valid, verdict
 
 
