@@ -28,6 +28,7 @@ from collections.abc import Callable  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 from . import _root, _system  # noqa: E402
+from ._files import QUEUE_DIRECTORY  # noqa: E402
 from ._wakeup import Wakeup  # noqa: E402
 
 LONGEST_PACKET = 1 << 16
@@ -112,7 +113,7 @@ class _Ancestor:
             _kill_group(pid)
             _, status = os.waitpid(pid, 0)
             del self._roots[pid]
-            shutil.rmtree(Path(directory, _root.QUEUE_DIRECTORY), ignore_errors=True)
+            shutil.rmtree(Path(directory, QUEUE_DIRECTORY), ignore_errors=True)
             ended.append((channel, os.waitstatus_to_exitcode(status)))
         # Who else is a child by now is the orphan of a root that was killed; who is one after that, an orphan's own.
         while orphans := set(_system.children()) - self._roots.keys():

@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import Any
 
 from . import _gate, _stacks, _system
+from ._files import QUEUE_DIRECTORY, STACK_SUFFIX
 from .adapters import Adapter
 
 CRASHED = 70
 LONGEST = 1 << 20
-QUEUE_DIRECTORY = "queue"
 _SOCKET = "stage.socket"
 
 
@@ -97,7 +97,7 @@ class _Stage:
                 case ("asleep", pid):
                     send(self._channel, _system.asleep(pid))
                 case ("stack", pid, name):
-                    send(self._channel, _stacks.of(pid, self._directory / f"{name}{_stacks.SUFFIX}")[-1:])
+                    send(self._channel, _stacks.of(pid, self._directory / f"{name}{STACK_SUFFIX}")[-1:])
                 case ("destroy",):
                     send(self._channel, self._destroyed())
 
@@ -128,7 +128,7 @@ class _Stage:
                 _system.die_with_parent(stage)
                 self._channel.close()
                 ours.close()
-                _stacks.tell(self._directory / f"{name}{_stacks.SUFFIX}")
+                _stacks.tell(self._directory / f"{name}{STACK_SUFFIX}")
                 status = _Peer(self._adapter, theirs, name).obey()
             finally:
                 sys.stdout.flush()

@@ -15,6 +15,7 @@ from typing import Any
 
 from . import _eventlog as log
 from . import _nemesis, _stacks, _system
+from ._files import STACK_SUFFIX
 from .adapters import Adapter
 from .faults import Stale
 from .faults.stale import PLACES, TORN, looks_like
@@ -23,7 +24,7 @@ from .workload import Workload
 
 MAKER = "maker"
 """Who tries to make the queue while something is in its place."""
-_STACKS = f"{MAKER}{_stacks.SUFFIX}"
+_STACKS = f"{MAKER}{STACK_SUFFIX}"
 
 
 class Found:

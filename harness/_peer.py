@@ -8,21 +8,19 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from . import _eventlog as log
 from . import _gate, _stacks, _system
+from ._files import LOG_SUFFIX, NEMESIS_SUFFIX, OUTPUT_SUFFIX, STACK_SUFFIX
 from ._latch import Latch, Permits
 from ._nemesis import Nemesis
 from .adapters import Adapter
 from .faults import Fault, Scene
-from .history import LOG_SUFFIX, NEMESIS_SUFFIX
 from .workload import Workload
 
 PRODUCER, CONSUMER = "producer", "consumer"
-OUTPUT_SUFFIX = ".output"
 TOKEN_BYTES = 2
 CRASHED = 70  # EX_SOFTWARE of sysexits.h
 _NOTES_CAPACITY = 1 << 20
@@ -31,8 +29,7 @@ _CENSUS_CAPACITY = 1 << 25
 _ATTEMPTS = 100
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class Part(NamedTuple):
     """What one peer is to do.
 
     index: what the messages of a producer carry.
@@ -57,8 +54,7 @@ class Part:
     faults: tuple[tuple[int, Fault], ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stage:
+class Stage(NamedTuple):
     """What all peers of one trial share.
 
     ready: a descriptor that takes the token, in TOKEN_BYTES, of each peer which has opened the queue.
@@ -88,7 +84,7 @@ def run(stage: Stage, part: Part, recorder: log.Recorder, root: int) -> int:
     files = f"{stage.directory}/{part.name}"
     _system.redirect(f"{files}{OUTPUT_SUFFIX}")
     _system.interruptible()
-    _stacks.tell(f"{files}{_stacks.SUFFIX}")
+    _stacks.tell(f"{files}{STACK_SUFFIX}")
     strikes = recorder
     if part.faults:  # which may strike in any thread: a recorder is one thread's
         capacity = _CENSUS_CAPACITY if any(fault.counts for _, fault in part.faults) else _NOTES_CAPACITY

@@ -32,19 +32,25 @@ from pathlib import Path
 
 from . import _eventlog as log
 from . import _nemesis, _peer, _stacks, _system
+from ._files import (
+    ADAPTER_FILE,
+    LOG_SUFFIX,
+    NEMESIS_SUFFIX,
+    OUTPUT_SUFFIX,
+    PLAN_FILE,
+    QUEUE_DIRECTORY,
+    ROOT_OUTPUT_FILE,
+    STACK_SUFFIX,
+)
 from ._found import Found
 from ._latch import Latch, Permits
 from ._outside import Outside
 from ._wakeup import Wakeup
 from .adapters import Adapter, load
 from .faults import Shrink
-from .history import LOG_SUFFIX, NEMESIS_SUFFIX, producer_indices
-from .plan import HEAL_CONSUMER, HEAL_PRODUCER, HEAL_PRODUCERS, MOST_PEERS, Plan, replacement_of
+from .plan import HEAL_CONSUMER, HEAL_PRODUCER, HEAL_PRODUCERS, MOST_PEERS, Plan, producer_indices, replacement_of
 from .workload import Workload
 
-PLAN_FILE, ADAPTER_FILE, OUTPUT_FILE = "plan.json", "adapter.pickle", "root.output"
-# Made before peers exist, and checked for leftovers when they are gone.
-QUEUE_DIRECTORY = "queue"
 _TICK_S = 0.05
 # How a peer ends that could not even tell how it ended.
 _UNTOLD = 1
@@ -64,7 +70,7 @@ def main(directory: Path, control: socket.socket, ancestor: int) -> int:
     try:
         _system.die_with_parent(ancestor, signal.SIGHUP)
         _system.adopt_orphans()
-        _system.redirect(directory / OUTPUT_FILE)
+        _system.redirect(directory / ROOT_OUTPUT_FILE)
         with Wakeup(signal.SIGCHLD) as wakeup:
             _Trial(directory, control, wakeup).run()
     except Orphaned:
@@ -367,7 +373,7 @@ class _Trial:
         self._outside.ended(pid)
         self._has_ended |= part.role == _peer.CONSUMER
         code = os.waitstatus_to_exitcode(status)
-        output = _stacks.tail(self._directory / f"{part.name}{_peer.OUTPUT_SUFFIX}")
+        output = _stacks.tail(self._directory / f"{part.name}{OUTPUT_SUFFIX}")
         if output:
             self._notes.note(f="output", process=part.name, text=output)
         if code < 0:
@@ -388,7 +394,7 @@ class _Trial:
         for pid, part in self._alive.items():
             if part.token in self._is_ready and not part.begin.is_open:
                 continue  # it has not been told to begin
-            stacks = _stacks.of(pid, self._directory / f"{part.name}{_stacks.SUFFIX}")
+            stacks = _stacks.of(pid, self._directory / f"{part.name}{STACK_SUFFIX}")
             self._notes.note(
                 f=f,
                 process=part.name,

@@ -29,15 +29,15 @@ import cloudpickle
 
 from . import _eventlog as log
 from . import _gate, _nemesis, _stacks, _system, faults
+from ._files import LOG_SUFFIX, NEMESIS_SUFFIX, ROOT_OUTPUT_FILE, STACK_SUFFIX
 from ._nemesis import Nemesis
 from ._outside import Outside
 from ._root import Orphaned, Parent, end_children, orphaned
 from ._wakeup import Wakeup
 from .faults import Fault, Scene
-from .history import LOG_SUFFIX, NEMESIS_SUFFIX
 
 FUNCTION_FILE, SETTINGS_FILE, RESULT_FILE = "function.pickle", "settings.json", "result.pickle"
-OUTPUT_FILE, ROOT_OUTPUT_FILE = "output", "root.output"
+OUTPUT_FILE = "output"
 CRASHED = 70
 _TICK_S = 0.05
 _CAPACITY = 1 << 16
@@ -140,7 +140,7 @@ class _Root:
             case "signal":
                 os.kill(pid, request["number"])
             case "stack":
-                stacks = _stacks.of(pid, self._directory / f"{self._name}{_stacks.SUFFIX}")
+                stacks = _stacks.of(pid, self._directory / f"{self._name}{STACK_SUFFIX}")
                 self._tell(stack=_nemesis.trim(stacks[-1]) if stacks else [])
             case "blocked":
                 self._before = ""
@@ -169,7 +169,7 @@ class _Root:
         _system.die_with_parent(root)
         _system.redirect(self._directory / OUTPUT_FILE)
         _system.interruptible()
-        _stacks.tell(self._directory / f"{self._name}{_stacks.SUFFIX}")
+        _stacks.tell(self._directory / f"{self._name}{STACK_SUFFIX}")
         _channel = self._channel
         notes = log.Recorder(str(self._directory / f"{self._name}{NEMESIS_SUFFIX}"), _CAPACITY)
         nemesis = Nemesis(

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from . import _nemesis
 
-SUFFIX = ".stack"
 _SIGNAL = int(getattr(signal, "SIGRTMAX", getattr(signal, "SIGUSR1", 0)))
 _LONGEST_S = 2.0
 # Of a text file, its end; and for how many bytes of JSON two of those are good, at twelve for a character at most.

@@ -37,14 +37,13 @@ from typing import Any
 
 from ._errors import HistoryError, PlanError
 from ._events import Event, Events
+from ._files import LOG_SUFFIX, NEMESIS_SUFFIX
 from .guarantees import Guarantees
-from .plan import HEAL_CONSUMER, HEAL_PRODUCER, Plan
+from .plan import HEAL_CONSUMER, Plan, producer_indices
 
 __all__ = ["Event", "Events", "History"]
 
 FORMAT = 1
-LOG_SUFFIX = ".events"
-NEMESIS_SUFFIX = ".nemesis"
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,12 +135,6 @@ class History:
     def _events(self) -> Events:
         assert isinstance(self.events, Events), self.events
         return self.events
-
-
-def producer_indices(plan: Plan) -> dict[str, int]:
-    """Return every producer's name, the heal's and replacements included, and the index that its messages carry."""
-    replacements = (name for name in plan.replacements if name.startswith("producer"))
-    return {name: index for index, name in enumerate((*plan.producer_names, HEAL_PRODUCER, *replacements))}
 
 
 def _header(fields: Any) -> tuple[Plan, Guarantees]:

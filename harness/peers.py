@@ -17,11 +17,11 @@ from typing import Any, Self
 from . import _client, _spawned, _stacks, _travel
 from ._errors import HarnessError, PeerError, PlanError
 from ._eventlog import read_records
+from ._files import NEMESIS_SUFFIX, ROOT_OUTPUT_FILE
 from ._imports import imports
 from ._spawned import ready
 from .faults import QUEUE, Fault
 from .faults import to_json as fault_to_json
-from .history import NEMESIS_SUFFIX
 from .ledger import frame
 
 DEFAULT_TIMEOUT_S = 60.0
@@ -275,7 +275,7 @@ class Peer:
     def _receive(self, end: float, what: str) -> dict[str, Any]:
         news = self._ancestor.receive(self._channel, end, f"{what} ({self.name})")
         if news.get("status"):
-            said = _stacks.tail(self._directory / _spawned.ROOT_OUTPUT_FILE)
+            said = _stacks.tail(self._directory / ROOT_OUTPUT_FILE)
             raise HarnessError(f"the root of {self.name} ended with status {news['status']}. It said:\n{said}")
         return news
 

@@ -160,3 +160,9 @@ def replacement_of(peer: str) -> str:
     """Return the name of the peer that takes the place of *peer*."""
     name, _, generation = peer.partition(".")
     return f"{name}.{int(generation or 0) + 1}"
+
+
+def producer_indices(plan: Plan) -> dict[str, int]:
+    """Return every producer's name, the heal's and replacements included, and the index that its messages carry."""
+    replacements = (name for name in plan.replacements if name.startswith("producer"))
+    return {name: index for index, name in enumerate((*plan.producer_names, HEAL_PRODUCER, *replacements))}

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from . import _client
 from ._errors import HarnessError, PlanError
+from ._files import ADAPTER_FILE, PLAN_FILE, ROOT_OUTPUT_FILE
 from ._imports import imports
-from ._root import ADAPTER_FILE, OUTPUT_FILE, PLAN_FILE
 from .adapters import Adapter, load
 from .history import History
 from .plan import Plan
@@ -55,7 +55,7 @@ def run(
                 interrupted(judge(History.collect(plan, queue.guarantees, directory)))
             raise
         if status != 0:
-            raise HarnessError(f"the trial root ended with status {status}. {_said(directory / OUTPUT_FILE)}")
+            raise HarnessError(f"the trial root ended with status {status}. {_said(directory / ROOT_OUTPUT_FILE)}")
         history = History.collect(plan, queue.guarantees, directory)
     return judge(history)
 

@@ -6,7 +6,6 @@ scenarios as entry points of the group ``monkeywrench.scenarios``; each is a ``S
 
 from __future__ import annotations
 
-import difflib
 import importlib.util
 import os
 import sys
@@ -17,7 +16,6 @@ from typing import Any, NamedTuple
 from monkeywrench.harness import PlanError
 
 from . import SCENARIOS
-from ._recipe import read_recipe
 from ._scenario import Scenario
 
 GROUP = "monkeywrench.scenarios"
@@ -56,10 +54,14 @@ def choose(references: Iterable[str], known: Iterable[Found]) -> list[Found]:
         if reference in by_name:
             found = [by_name[reference]]
         elif reference.endswith(".toml"):
+            from ._recipe import read_recipe
+
             found = [Found(os.path.abspath(reference), read_recipe(reference))]
         elif reference.partition(":")[0].endswith(".py"):
             found = _of_file(reference)
         else:
+            import difflib
+
             near = difflib.get_close_matches(reference, by_name, n=1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
             raise PlanError(

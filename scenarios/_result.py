@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from monkeywrench.harness.plan import Plan
 from monkeywrench.harness.verdict import Verdict
 
-from ._trend import Series
+if TYPE_CHECKING:
+    from ._trend import Series
 
 
 @dataclass(frozen=True, slots=True)

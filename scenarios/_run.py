@@ -14,9 +14,9 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import NamedTuple
 
 import click
 from monkeywrench.harness import HarnessError, PlanError, runner
@@ -42,8 +42,7 @@ _MOST_WHOLE = 200
 _TICK_S = 1.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
+class Options(NamedTuple):
     """What the command line says of a run. The fields are its options.
 
     sizes: ``producers``, ``consumers``, ``messages``; ``None`` for what the scenario says.
@@ -162,9 +161,9 @@ class _Run:
                     return
 
     def _run_long(self, show: Show) -> None:
-        from ._soak import soak
-
         for each in self._long:
+            from ._soak import soak  # and statistics, which other scenarios do without
+
             show.endless(each.scenario.name)
             options = self._options
             trials = self._plans(each)

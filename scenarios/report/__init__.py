@@ -24,9 +24,6 @@ from ._files import (
     remove_trial,
     whole,
 )
-from ._junit import write_cases
-from ._page import Page
-from ._trace import Trace
 
 __all__ = ["ReportError", "directory_names", "prepare", "refused", "write_junit", "write_report"]
 
@@ -40,6 +37,10 @@ def write_report(directory: Path, results: Sequence[Result], *, keep_trials: boo
     Files of an earlier report are replaced, each at once, and its trials' removed; whatever else is there stays as it
     is. Raises ReportError for what cannot be written, or is in the place of a report's file and is none.
     """
+    from ._junit import write_cases  # and what they need, which a run without a report does without
+    from ._page import Page
+    from ._trace import Trace
+
     prepare(directory)
     names = directory_names(results)
     kept = [name for result, name in zip(results, names, strict=True) if result.verdict is not None]
@@ -70,5 +71,7 @@ def write_report(directory: Path, results: Sequence[Result], *, keep_trials: boo
 
 def write_junit(path: Path, results: Sequence[Result]) -> None:
     """Write the verdicts to *path* as JUnit's XML, replacing what was there. Raises ReportError if that fails."""
+    from ._junit import write_cases
+
     with whole(path, own=False) as file:
         write_cases(file, results)

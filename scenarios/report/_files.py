@@ -7,7 +7,6 @@ import io
 import json
 import os
 import re
-import secrets
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
@@ -48,7 +47,7 @@ def prepare(directory: Path, names: Sequence[str] = (PAGE, TRACE, JUNIT)) -> Non
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        probe = directory / f".{PAGE}.{secrets.token_hex(6)}.part"
+        probe = directory / f".{PAGE}.{os.urandom(6).hex()}.part"
         os.close(os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
         probe.unlink()
     except OSError as error:
@@ -62,7 +61,7 @@ class _Part(io.TextIOWrapper):
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._part = path.with_name(f".{path.name}.{secrets.token_hex(6)}.part")
+        self._part = path.with_name(f".{path.name}.{os.urandom(6).hex()}.part")
         super().__init__(open(self._part, "xb"), encoding="utf-8", newline="\n")
 
     def write(self, text: str, /) -> int:
