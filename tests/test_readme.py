@@ -57,14 +57,14 @@ def test_python_block_runs(tmp_path, body):
 
 
 @pytest.mark.parametrize("body", CONSOLE, ids=ids)
-def test_console_block_shows_what_comes(tmp_path, body):
+def test_console_block_shows_what_comes(command_line, tmp_path, body):
     """A line of the output may leave parts out with an ellipsis; a line that is one stands for any number of lines."""
     commands = re.split(r"^\$ ", body, flags=re.MULTILINE)[1:]
     for command in commands:
         first, _, expected = command.partition("\n")
         words = shlex.split(first)
         assert words[0] == "monkeywrench"
-        done = run(["-m", "monkeywrench.scenarios", *words[1:]], tmp_path)
+        done = command_line(words[1:], tmp_path, {**os.environ, "COLUMNS": "120"})
         if not expected.strip():
             assert done.returncode == 0, done.stdout + done.stderr
             continue
