@@ -248,7 +248,7 @@ class _Trial:
             if now != seen:
                 seen = now
                 watch.moved()
-            if watch.nearly_still():
+            if watch.pausing():
                 self._end_permits()
             if watch.still() or self._interrupted:
                 self._tell_where("where" if self._interrupted else "stuck", watch)
@@ -451,8 +451,9 @@ class _Watch:
     def still(self) -> bool:
         return self._seen_still_s > self._plan.patience_s
 
-    def nearly_still(self) -> bool:
-        return self._seen_still_s > self._plan.patience_s / 4
+    def pausing(self) -> bool:
+        # A fresh producer of last messages takes less than it takes to notice that one is needed.
+        return self._seen_still_s > _TICK_S
 
     def over(self) -> bool:
         return time.monotonic() - self._began > self._plan.deadline_s
