@@ -27,7 +27,7 @@ import sys  # noqa: E402
 from collections.abc import Callable  # noqa: E402
 from pathlib import Path  # noqa: E402
 
-from . import _root, _system  # noqa: E402
+from . import _root, _stacks, _system  # noqa: E402
 from ._files import QUEUE_DIRECTORY  # noqa: E402
 from ._wakeup import Wakeup  # noqa: E402
 
@@ -149,6 +149,7 @@ def main() -> None:
     # The client decides when this process ends, and it says so by the end of file.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     _system.adopt_orphans()
+    _stacks.hold()
     control = socket.socket(fileno=int(sys.argv[1]))
     with Wakeup(signal.SIGCHLD) as wakeup:
         control.send(b'{"ready": true}')

@@ -18,15 +18,23 @@ MOST_CHARACTERS = 4000
 MOST_BYTES = 2 * 12 * MOST_CHARACTERS
 
 
+def hold() -> None:
+    """Have those that are forked from here not end when they are asked too early, but answer once they can."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {_SIGNAL})
+
+
 def tell(path: Path | str) -> None:
     """Have this process write its stacks to a new file at *path* when it is asked, whatever it is blocked in."""
     # A descriptor, which stays open, and no file object: every peer pays for this.
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     faulthandler.register(_SIGNAL, file=descriptor, all_threads=True)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {_SIGNAL})
 
 
 def of(pid: int, path: Path) -> list[list[dict[str, object]]]:
-    """Return the stacks of a process that tells them at *path*: outermost frames first, the main thread last."""
+    """Return the stacks of a child that tells them at *path*: outermost frames first, the main thread last. None if it
+    has ended, is stopped, or does not answer.
+    """
     os.kill(pid, _SIGNAL)
     end = time.monotonic() + _LONGEST_S
     text = ""
@@ -36,6 +44,8 @@ def of(pid: int, path: Path) -> list[list[dict[str, object]]]:
         if now == text and now.rstrip().rpartition("\n")[2].startswith("  "):
             break
         text = now
+        if os.waitid(os.P_PID, pid, os.WEXITED | os.WSTOPPED | os.WNOHANG | os.WNOWAIT) is not None:
+            break
     threads: list[list[dict[str, object]]] = []
     for line in text.splitlines():
         if "most recent call first" in line:
