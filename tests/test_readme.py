@@ -85,7 +85,7 @@ def test_command_line_takes_the_readme_adapter(tmp_path):
     (tmp_path / "tests").mkdir()
     (tmp_path / "tests" / "test_lines.py").write_text(body)
     option = re.search(r"monkeywrench run --queue (\S+)`", README.read_text())[1]
-    words = ["run", "killed-producer", "--queue", option, "--patience", "1"]
+    words = ["run", "killed-producer", "--queue", option, "--patience", "0.5"]
     done = run(["-m", "monkeywrench.scenarios", *words], tmp_path)
     assert done.returncode in (0, 1, 3), done.stderr
     assert "3 trials: " in done.stdout

@@ -98,7 +98,7 @@ def test_queues_that_fall_by_themselves(name):
     installed(name)
     found = set()
     for seed in range(20):
-        found = kinds(Trial(name, messages=30, patience_s=1, seed=seed).run())
+        found = kinds(Trial(name, messages=30, patience_s=0.5, seed=seed).run())
         if found:
             break
     assert found, f"{name} did not fall in 20 trials: has it been mended?"
@@ -110,14 +110,14 @@ class ClaimsEveryType(JsonLinesAdapter):
 
 
 def test_types_that_a_queue_does_not_keep_are_found_if_it_claims_them():
-    verdict = Trial(ClaimsEveryType, messages=60, seed=SEED, large_every=0, patience_s=1).run()
+    verdict = Trial(ClaimsEveryType, messages=60, seed=SEED, large_every=0, patience_s=0.5).run()
     assert kinds(verdict) & {"crashed", "corrupted"}, verdict
 
 
 def test_long_lines_of_several_producers_are_mixed():
     found = set()
     for seed in range(20):
-        found = kinds(Trial("naive.JsonLines", producers=3, large_every=1, seed=seed, patience_s=1).run())
+        found = kinds(Trial("naive.JsonLines", producers=3, large_every=1, seed=seed, patience_s=0.5).run())
         if found:
             break
     assert found & {"crashed", "corrupted", "unexpected"}, found
@@ -125,7 +125,7 @@ def test_long_lines_of_several_producers_are_mixed():
 
 def test_adapter_that_calls_the_system_itself_is_seen_there():
     """Whoever comes after the killed one gets the rest of a line, and ends; then nobody makes room."""
-    trial = Trial("naive.JsonLines", messages=30, large_every=1, seed=SEED, patience_s=1)
+    trial = Trial("naive.JsonLines", messages=30, large_every=1, seed=SEED, patience_s=0.5)
     verdict = trial.kill("consumer-0", at=read(1, after=True)).run()
     (stuck,) = (finding for finding in verdict.findings if finding.kind == "stuck")
     assert "producer-0 waits inside its put" in stuck.sentence, verdict

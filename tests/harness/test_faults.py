@@ -183,7 +183,7 @@ BITES = {
 
 @pytest.mark.parametrize(("plan", "kinds"), BITES.values(), ids=BITES)
 def test_naive_queue_is_bitten(plan, kinds):
-    trial = Trial(Naive(), seed=3, messages=40, large_every=0, patience_s=1)
+    trial = Trial(Naive(), seed=3, messages=40, large_every=0, patience_s=0.5)
     verdict = plan(trial).run()
     assert verdict.status == "invalid", verdict
     assert kinds & {finding.kind for finding in verdict.findings}, verdict
@@ -254,7 +254,7 @@ def test_queue_that_leaves_no_message_in_its_fifo_has_none_to_tear():
 
 
 def test_queue_that_refuses_every_message_is_judged_and_has_none_to_tear():
-    verdict = Trial(Refuses(), seed=3, messages=5, large_every=0, patience_s=1).stale("torn").run()
+    verdict = Trial(Refuses(), seed=3, messages=5, large_every=0, patience_s=0.5).stale("torn").run()
     assert "crashed" in {finding.kind for finding in verdict.findings}, verdict
     assert any("a put alone fails: ValueError: not today" in doubt for doubt in verdict.doubts), verdict
 

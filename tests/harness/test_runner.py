@@ -192,7 +192,7 @@ class HostileError(Exception):
 
 
 def test_standard_queue_is_wedged_by_a_killed_consumer():
-    trial = Trial(STANDARD, producers=2, consumers=2, messages=20, patience_s=1).kill("consumer-0", at=read(1))
+    trial = Trial(STANDARD, producers=2, consumers=2, messages=20, patience_s=0.5).kill("consumer-0", at=read(1))
     verdict = trial.run()
     assert verdict.status == "invalid", verdict
     assert {finding.kind for finding in verdict.findings} == {"stuck"}

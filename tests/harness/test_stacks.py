@@ -64,8 +64,10 @@ def test_process_that_is_asked_before_it_can_tell_answers_later(process, tmp_pat
 
     timer = threading.Timer(0.2, go_on)
     timer.start()
-    (frames,) = _stacks.of(process.pid, tmp_path / "its.stack")
-    timer.join()
+    try:
+        (frames,) = _stacks.of(process.pid, tmp_path / "its.stack")
+    finally:
+        timer.join()
     assert len(frames) > 0
 
 

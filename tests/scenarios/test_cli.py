@@ -38,7 +38,7 @@ def test_same_seed_makes_the_same_plans_however_many_jobs(wrench, tmp_path):
 
 
 def test_killed_consumer_wedges_the_standard_queue_and_the_replay_line_shows_it_again(wrench):
-    done = wrench("run", "killed-consumer", "--queue", STANDARD, "--patience", 1, "--jobs", 4)
+    done = wrench("run", "killed-consumer", "--queue", STANDARD, "--patience", 0.5, "--jobs", 4)
     assert done.returncode == 1, done.stdout
     # How far the other consumer got before, nobody knows.
     told = [
@@ -50,14 +50,14 @@ def test_killed_consumer_wedges_the_standard_queue_and_the_replay_line_shows_it_
     for words in told:
         assert re.search(words, done.stdout), done.stdout
     replay = re.search(r"replay: monkeywrench (.*)", done.stdout)[1].split()
-    again = wrench(*replay, "--patience", 1)
+    again = wrench(*replay, "--patience", 0.5)
     assert again.returncode == 1
     for words in told:
         assert re.search(words, again.stdout), again.stdout
 
 
 def test_report_is_replayed_and_checked(wrench, tmp_path):
-    done = wrench("run", "killed-consumer", "--queue", STANDARD, "--patience", 1, "--trial", 2, "--report", "report")
+    done = wrench("run", "killed-consumer", "--queue", STANDARD, "--patience", 0.5, "--trial", 2, "--report", "report")
     assert done.returncode == 1
     directory = tmp_path / "report" / "killed-consumer-the-only-one-before-a-read"
     assert f"replay: monkeywrench replay {directory.relative_to(tmp_path)}/plan.json" in done.stdout

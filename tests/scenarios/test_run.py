@@ -55,7 +55,7 @@ def test_sizes_are_taken(wrench, tmp_path):
 
 
 def test_fail_fast_stops_at_the_first_finding(wrench):
-    args = ("run", "killed-consumer", "--queue", STANDARD, "--patience", 1, "--fail-fast", "--jobs", 1)
+    args = ("run", "killed-consumer", "--queue", STANDARD, "--patience", 0.5, "--fail-fast", "--jobs", 1)
     done = wrench(*args)
     assert done.returncode == 1, done.stdout
     assert "1 trial: 1 invalid, stopped at the first finding" in done.stdout
@@ -86,7 +86,7 @@ def test_what_a_queue_does_not_promise_and_what_it_never_does_is_not_applicable(
 
 def test_json_and_junit_say_the_same_as_the_verdicts(wrench, tmp_path):
     names = ("killed-consumer", "removed-fifo")
-    done = wrench("run", *names, "--queue", STANDARD, "--patience", 1, "--seed", 1, "--json", "--junit", "j.xml")
+    done = wrench("run", *names, "--queue", STANDARD, "--patience", 0.5, "--seed", 1, "--json", "--junit", "j.xml")
     assert done.returncode == 1
     document = json.loads(done.stdout)
     assert document["seed"] == 1
@@ -97,7 +97,7 @@ def test_json_and_junit_say_the_same_as_the_verdicts(wrench, tmp_path):
     assert wedged["status"] == "invalid"
     assert {finding["kind"] for finding in wedged["findings"]} == {"stuck"}
     assert Plan.from_json(wedged["plan"]).queue == STANDARD
-    assert wedged["replay"].endswith("--seed 1 --patience 1 --trial 1")
+    assert wedged["replay"].endswith("--seed 1 --patience 0.5 --trial 1")
     suites = ElementTree.parse(tmp_path / "j.xml").getroot()
     assert [suite.get("name") for suite in suites] == list(names)
     assert int(suites[0].get("failures")) == statuses.count("invalid")
