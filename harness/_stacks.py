@@ -32,8 +32,8 @@ def tell(path: Path | str) -> None:
 
 
 def of(pid: int, path: Path) -> list[list[dict[str, object]]]:
-    """Return the stacks of a child that tells them at *path*: outermost frames first, the main thread last. None if it
-    has ended, is stopped, or does not answer.
+    """Return the stacks of a child that tells them at *path*: outermost frames first, the main thread last. Of one that
+    has ended, is stopped, or does not answer, there are none.
     """
     os.kill(pid, _SIGNAL)
     end = time.monotonic() + _LONGEST_S
