@@ -32,7 +32,7 @@ _ATTEMPTS = 100
 class Part(NamedTuple):
     """What one peer is to do.
 
-    index: what the messages of a producer carry.
+    producer: what the messages of a producer carry.
     first: the number of the first of them.
     messages: how many a producer puts. A consumer goes on until it gets a message of the producer *last*.
     begin: opens when this peer may begin.
@@ -43,7 +43,7 @@ class Part(NamedTuple):
 
     name: str
     role: str
-    index: int
+    producer: int
     first: int
     messages: int
     last: int
@@ -167,18 +167,18 @@ def _produce(stage: Stage, part: Part, recorder: log.Recorder, nemesis: Nemesis,
     for number in range(part.first, part.first + part.messages):
         if part.permits is not None and not part.permits.take():
             break
-        value = message(part.index, number)
+        value = message(part.producer, number)
         if part.faults:
             nemesis.begins(f"put {number + 1}", number + 1)
-        record(log.ENQUEUE_INVOKE, part.index, number)
+        record(log.ENQUEUE_INVOKE, part.producer, number)
         try:
             put(end, value)
         except Exception as error:
             if not nemesis.excuses(error):
                 raise
-            record(log.ENQUEUE_FAIL, part.index, number, f"{error!r}".encode())
+            record(log.ENQUEUE_FAIL, part.producer, number, f"{error!r}".encode())
             continue
-        record(log.ENQUEUE_OK, part.index, number)
+        record(log.ENQUEUE_OK, part.producer, number)
         if part.faults:
             nemesis.ended(number + 1)
 

@@ -190,7 +190,7 @@ class _Trial:
         part = _peer.Part(
             name=name,
             role=_peer.PRODUCER if is_producer else _peer.CONSUMER,
-            index=producers.get(name, heal),
+            producer=producers.get(name, heal),
             first=first,
             messages=messages,
             last=heal,

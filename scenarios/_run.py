@@ -14,9 +14,9 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import NamedTuple
 
 import click
 from monkeywrench.harness import HarnessError, PlanError, runner
@@ -42,7 +42,8 @@ _MOST_WHOLE = 200
 _TICK_S = 1.0
 
 
-class Options(NamedTuple):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
     """What the command line says of a run. The fields are its options.
 
     sizes: ``producers``, ``consumers``, ``messages``; ``None`` for what the scenario says.
