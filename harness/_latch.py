@@ -49,14 +49,12 @@ class Permits:
         self.given += count
 
     def end(self) -> None:
-        """Give no more. Doing so again does nothing."""
-        if self._writer >= 0:
-            os.close(self._reader)
-            os.close(self._writer)
-            self._writer = -1
+        """Give no more: after those that were given, there are none."""
+        os.close(self._reader)
+        os.close(self._writer)
 
     def forget(self) -> None:
-        """In a fork's child that may take them: keep nobody waiting for more, this process included."""
+        """In a fork's child: keep nobody waiting for more, this process included."""
         os.close(self._writer)
 
     def take(self) -> bool:
