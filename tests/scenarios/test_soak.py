@@ -47,10 +47,11 @@ class Loses(Counting):
 """
 
 
-def soak(wrench, tmp_path, queue, *args):
+def soak(wrench, tmp_path, queue):
     """Soak a queue of the file above, and return the findings about the long-lived workload, and its result."""
     (tmp_path / "leaky.py").write_text(LEAKY)
-    done = wrench("run", "soak", "--queue", f"leaky.py:{queue}", "--count", 1, "--patience", 2, "--json", *args)
+    options = ("--count", 1, "--duration", "1s", "--patience", 1, "--json")
+    done = wrench("run", "soak", "--queue", f"leaky.py:{queue}", *options)
     result = json.loads(done.stdout)["results"][-1]
     assert result["trial"] == "soak: the long-lived workload"
     assert done.returncode == 1, done.stderr
