@@ -154,7 +154,6 @@ class Log:
         head = self._file.read(_HEAD)
         numbers = memoryview(head).cast("Q") if len(head) == _HEAD else (_HEAD, 0, 0, 0)
         self._whole: int = max(numbers[_WHOLE], _HEAD)
-        self.has_texts = numbers[_TEXTS] > 0
         self._capacity = os.fstat(self._file.fileno()).st_size
 
     def __enter__(self) -> Self:

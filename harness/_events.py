@@ -212,7 +212,7 @@ class Events(Sequence[Event]):
         """Yield the records of the log of this name, whose texts are kept here from now on."""
         for chunk in opened.chunks(most):
             records = [chunk[at : at + _SIZE] for at in range(0, len(chunk), _SIZE)]
-            if opened.has_texts:
+            if _has_texts(chunk):
                 for place, record in enumerate(records):
                     if record[-4:] != _NO_TEXT:
                         time, code, *rest, at = log.RECORD.unpack(record)
@@ -229,6 +229,11 @@ class Events(Sequence[Event]):
         value = json.loads(text)
         f, process, error = value.pop("f"), value.pop("process", name), value.pop("error", None)
         return self._packed(time, process, "info", f, value or None, error)
+
+
+def _has_texts(chunk: bytes) -> bool:
+    """Whether any of these records has a text: few have one, of very many."""
+    return any(chunk[_SIZE - place :: _SIZE].strip(b"\0") for place in range(1, 5))
 
 
 _NO_TEXT = bytes(4)
