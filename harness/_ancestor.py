@@ -14,22 +14,22 @@ from . import _gate
 
 _gate.install()
 
-import contextlib  # noqa: E402
-import gc  # noqa: E402
-import importlib  # noqa: E402
-import json  # noqa: E402
-import os  # noqa: E402
-import select  # noqa: E402
-import shutil  # noqa: E402
-import signal  # noqa: E402
-import socket  # noqa: E402
-import sys  # noqa: E402
-from collections.abc import Callable  # noqa: E402
-from pathlib import Path  # noqa: E402
+import contextlib
+import gc
+import importlib
+import json
+import os
+import select
+import shutil
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
 
-from . import _root, _stacks, _system  # noqa: E402
-from ._files import QUEUE_DIRECTORY  # noqa: E402
-from ._wakeup import Wakeup  # noqa: E402
+from . import _root, _stacks, _system
+from ._files import QUEUE_DIRECTORY
+from ._wakeup import Wakeup
 
 LONGEST_PACKET = 1 << 16
 

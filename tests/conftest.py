@@ -48,8 +48,8 @@ class Zygote:
             try:
                 socket.send_fds(self._channel, [packet], [output.fileno(), errors.fileno()])
                 status = int(self._channel.recv(64))
-            except BaseException:
-                self.stop()  # the next one would get this one's answer
+            except BaseException:  # a time-out, Ctrl-C: it goes on, but the next one would get this one's answer
+                self.stop()
                 raise
             for file in (output, errors):
                 file.seek(0)

@@ -12,7 +12,7 @@ import os
 import socket
 import sys
 
-from monkeywrench.scenarios import __main__, _doctor, _matrix, _queue, _run, cli, report  # noqa: F401
+from monkeywrench.scenarios import __main__, _doctor, _matrix, _queue, _run  # noqa: F401 -- for those that are forked
 
 LONGEST = 1 << 17
 
