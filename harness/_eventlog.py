@@ -1,9 +1,9 @@
 """A peer's events, in shared memory backed by a file: what it did survives its SIGKILL, and its reader's.
 
 An event is appended first and counted afterwards, so that a kill in between costs that event and no other.
-The file begins with four numbers of eight bytes, in the machine's own order: the count of the bytes that are whole, a
-word on the system call that the peer is in, the fault that stops it, and the count of the bytes of texts. Records of
-one size follow. The few that have a text say where it is; texts grow from the end of the file towards its beginning.
+The file begins with three numbers of eight bytes, in the machine's own order: the count of the bytes that are whole, a
+word on the system call that the peer is in, and the fault that stops it. Records of one size follow. The few that have
+a text say where it is; texts grow from the end of the file towards its beginning.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from ._errors import HistoryError
 
 # The numbers are written through a view, which stores each at once. struct.pack_into would clear the bytes first
 # and then set them one by one: a kill in between would lose the whole log.
-_WHOLE, _CALL, _FAULT, _TEXTS = 0, 1, 2, 3
-_HEAD = 32
+_WHOLE, _CALL, _FAULT = 0, 1, 2
+_HEAD = 24
 # Time in ns, code, process, producer, number, where the text is (0: none). With the time first, and its most
 # significant byte first, records in the order of their bytes are in the order of time: histories are merged by that.
 RECORD = struct.Struct(">QBHHII")
@@ -110,7 +110,6 @@ class Recorder:
         _LENGTH.pack_into(self._map, room, len(text))
         self._map[room + _LENGTH.size : self._room] = text
         self._room = room
-        self._numbers[_TEXTS] = at
         return at
 
     def _full(self) -> None:
@@ -152,7 +151,7 @@ class Log:
     def __init__(self, path: str) -> None:
         self._file = open(path, "rb", buffering=0)
         head = self._file.read(_HEAD)
-        numbers = memoryview(head).cast("Q") if len(head) == _HEAD else (_HEAD, 0, 0, 0)
+        numbers = memoryview(head).cast("Q") if len(head) == _HEAD else (_HEAD, 0, 0)
         self._whole: int = max(numbers[_WHOLE], _HEAD)
         self._capacity = os.fstat(self._file.fileno()).st_size
 

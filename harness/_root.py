@@ -291,16 +291,13 @@ class _Trial:
         consumers = self._count(_peer.CONSUMER) + self._to_come(_peer.CONSUMER)
         if not consumers:
             self._end_permits()
-        producer = next((part.name for part in self._alive.values() if part.role == _peer.PRODUCER), None)
-        permits = self._permits if producer is not None else None
-        is_busy = producer is not None and (permits is None or self._logged(producer, log.ENQUEUE_OK) < permits.given)
         done = self._last_messages and not self._plan.faults
-        if is_busy or done or not consumers or not self._has_ended:
+        if done or not consumers or not self._has_ended or self._is_putting():
             return
         self._lift()
         self._has_ended = False
+        permits = self._permits
         if permits is None:
-            self._end_permits()
             permits = self._permits = Permits()
             self._start(f"{HEAL_PRODUCERS}{self._last_messages}", self._most, self._last_messages)
         messages = 1 if self._plan.faults else consumers
@@ -308,6 +305,13 @@ class _Trial:
         self._last_messages += messages
         if not self._plan.faults:
             self._end_permits()
+
+    def _is_putting(self) -> bool:
+        """Whether the producer of last messages has yet to put one that it may, or to close the queue."""
+        producer = next((part.name for part in self._alive.values() if part.role == _peer.PRODUCER), None)
+        if producer is None:
+            return False
+        return self._permits is None or self._logged(producer, log.ENQUEUE_OK) < self._permits.given
 
     def _end_permits(self) -> None:
         """Have the producer of last messages close the queue, once it has put what it may."""
@@ -372,6 +376,8 @@ class _Trial:
         del self._alive[pid]
         self._outside.ended(pid)
         self._has_ended |= part.role == _peer.CONSUMER
+        if part.permits is not None:
+            self._end_permits()
         code = os.waitstatus_to_exitcode(status)
         output = _stacks.tail(self._directory / f"{part.name}{OUTPUT_SUFFIX}")
         if output:

@@ -131,7 +131,7 @@ class _Run:
             with show, until_signalled():
                 try:
                     self._run_short(self._within_budgets(planned) if self._share_s is None else self._in_turn(), show)
-                    if not (options.fail_fast and self._found()):
+                    if self._long and not (options.fail_fast and self._found()):
                         self._run_long(show)
                 except KeyboardInterrupt:
                     status = cli.INTERRUPTED
@@ -162,9 +162,9 @@ class _Run:
                     return
 
     def _run_long(self, show: Show) -> None:
-        for each in self._long:
-            from ._soak import soak  # and statistics, which other scenarios do without
+        from ._soak import soak  # and statistics, which other scenarios do without
 
+        for each in self._long:
             show.endless(each.scenario.name)
             options = self._options
             trials = self._plans(each)

@@ -148,11 +148,11 @@ def test_count_is_whole_at_every_instant(tmp_path):
     reader = (
         "import mmap, sys\n"
         "with open(sys.argv[1], 'r+b') as file:\n"
-        "    numbers = memoryview(mmap.mmap(file.fileno(), 32)).cast('Q')\n"
+        "    numbers = memoryview(mmap.mmap(file.fileno(), 24)).cast('Q')\n"
         "print('ready', flush=True)\n"
         "bad = 0\n"
         "while (count := numbers[0]) < 4_000_000:\n"
-        "    bad += (count - 32) % 21 != 0\n"
+        "    bad += (count - 24) % 21 != 0\n"
         "print(bad)\n"
     )
     with subprocess.Popen([sys.executable, "-c", reader, path], stdout=subprocess.PIPE, text=True) as process:
