@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import sys
 import threading
@@ -82,16 +83,15 @@ class Child:
 
     def wait(self) -> int:
         """Wait until the child has ended and return how: its exit status, or minus the signal."""
-        deadline = time.monotonic() + PATIENCE_S
-        while self.status is None:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
-                self.status = os.waitstatus_to_exitcode(status)
-            elif time.monotonic() > deadline:
-                self.kill()
+        if self.status is None:
+            pidfd = os.pidfd_open(self.pid)
+            ended, _, _ = select.select([pidfd], [], [], PATIENCE_S)
+            os.close(pidfd)
+            if not ended:
+                os.kill(self.pid, signal.SIGKILL)
+            self.status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+            if not ended:
                 pytest.fail("a child did not end")
-            else:
-                time.sleep(0.001)
         return self.status
 
     def kill(self, number: int = signal.SIGKILL) -> int:

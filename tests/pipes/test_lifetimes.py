@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import gc
 import multiprocessing
 import os
@@ -18,6 +17,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -251,119 +251,30 @@ def test_a_producer_killed_while_it_waits_holds_up_nobody(path: str, fork: Fork,
     assert not leftovers(path)
 
 
-CALLS = {
-    os: ("open", "read", "write", "close", "unlink", "fchmod", "fstat", "stat", "mkfifo", "listdir"),
-    fcntl: ("flock", "fcntl", "ioctl"),
-}
-
-
-class Killer:
-    """Counts the system calls of this process, and kills it before or after the one whose turn it is."""
-
-    def __init__(self, turn: int, after: bool) -> None:
-        self.count = 0
-        for module, names in CALLS.items():
-            for name in names:
-                setattr(module, name, self._wrap(getattr(module, name), turn, after))
-
-    def _wrap(self, real: Callable[..., Any], turn: int, after: bool) -> Callable[..., Any]:
-        def call(*args: Any, **kwargs: Any) -> Any:
-            self.count += 1
-            mine = self.count == turn
-            if mine and not after:
-                os.kill(os.getpid(), signal.SIGKILL)
-            try:
-                return real(*args, **kwargs)
-            finally:
-                if mine and after:
-                    os.kill(os.getpid(), signal.SIGKILL)
-
-        return call
+def crash_points(*arguments: str) -> int:
+    """Run crash_points.py, and return how many it found; what it did not like fails the test."""
+    program = Path(__file__).with_name("crash_points.py")
+    command = [sys.executable, str(program), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=4 * PATIENCE_S, check=False)
+    assert done.returncode == 0, done.stderr
+    return int(done.stdout)
 
 
 @pytest.mark.usefixtures("deep")
-@pytest.mark.parametrize("message", ["short", LONG], ids=["short", "long"])
-@pytest.mark.parametrize("role", ["put", "put_many", "get"])
-@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("operation", ["put", "put_many", "get"])
 def test_sigkill_at_every_system_call_costs_at_most_one_message(
-    path: str, system: str, fork: Fork, role: str, message: object, after: bool, record_property: Callable[..., None]
+    path: str, operation: str, record_property: Callable[..., None]
 ) -> None:
     """G7, exhaustively: open, use and close a queue, killed at the first call, the second ... the last."""
-    turn, ended = 0, None
-    while ended != 0:
-        turn += 1
-        assert turn < 200
-        with SimplePipeQueue(path, history=False) as pq:
-            pq.put(("first", message))
-
-            def run(child: Child, turn: int = turn) -> None:
-                Killer(turn, after)
-                mine = SimplePipeQueue(path)
-                if role == "put":
-                    mine.put(("mine", message))
-                elif role == "put_many":
-                    mine.put_many([("mine", message), ("mine", message)])
-                else:
-                    mine.get()
-                mine.close()
-
-            ended = fork(run).wait()
-            assert ended in (0, -signal.SIGKILL)
-            pq.put(("last", message))
-            received = []
-            with warnings.catch_warnings():
-                if system == "portable":
-                    # A reader killed between header and payload leaves the payload.
-                    warnings.simplefilter("ignore", ForeignBytesWarning)
-                while not received or received[-1][0] != "last":
-                    received.append(pq.get(PATIENCE_S))
-            assert all(content == message for _, content in received)
-            names = [name for name, _ in received]
-            if role == "put":
-                assert names in (["first", "mine", "last"], ["first", "last"])
-            elif role == "put_many":
-                # Short ones share a packet, and are there or not together.
-                numbers = (0, 2) if message == "short" else (0, 1, 2)
-                assert names in [["first", *["mine"] * number, "last"] for number in numbers]
-            else:
-                assert names in (["first", "last"], ["last"])
-            assert pq.empty()
-        assert not leftovers(path), f"at call {turn}"
-    assert turn > 5
-    record_property("crash points", turn - 1)
+    record_property("crash points", crash_points("beside", operation, path))
 
 
-@pytest.mark.parametrize("message", ["short", LONG], ids=["short", "long"])
-@pytest.mark.parametrize("history", [False, True], ids=["new", "history"])
-@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("history", ["new", "history"])
 def test_sigkill_at_every_system_call_of_who_is_alone_leaves_nothing_that_the_next_does_not_sweep(
-    path: str, fork: Fork, history: bool, message: object, after: bool, record_property: Callable[..., None]
+    path: str, history: str, record_property: Callable[..., None]
 ) -> None:
     """G7 and G9 for the first to open and the last to close: it makes the FIFO, puts, gets, and sweeps."""
-    turn, ended = 0, None
-    while ended != 0:
-        turn += 1
-        assert turn < 200
-
-        def run(child: Child, turn: int = turn) -> None:
-            warnings.simplefilter("ignore", UndeliveredWarning)
-            Killer(turn, after)
-            mine = SimplePipeQueue.pipequeue(path, history=history)
-            mine.put(message)
-            mine.put(message)
-            assert mine.get() == message
-            mine.close()
-
-        ended = fork(run).wait()
-        assert ended in (0, -signal.SIGKILL)
-        with SimplePipeQueue(path) as pq:
-            assert pq.empty(), f"at call {turn}"
-            pq.put(message)
-            assert pq.get(PATIENCE_S) == message
-        assert leftovers(path) == {"fifo"}, f"at call {turn}"
-        os.unlink(path)
-    assert turn > 10
-    record_property("crash points", turn - 1)
+    record_property("crash points", crash_points("alone", history, path))
 
 
 @pytest.mark.usefixtures("deep")
