@@ -6,6 +6,7 @@ import inspect
 import io
 import os
 import sys
+import threading
 from collections import ChainMap
 from collections.abc import Callable, Sequence
 from types import BuiltinFunctionType, CodeType, ModuleType
@@ -37,15 +38,29 @@ def dumps(*things: Any) -> bytes:
 
 def _pickled(thing: Any, modules: Sequence[ModuleType]) -> bytes:
     """Return *thing* as bytes, with all that is defined in these modules by value."""
-    for module in modules:
-        cloudpickle.register_pickle_by_value(module)
-    try:
-        data = io.BytesIO()
-        _Pickler(data).dump(thing)
-        return data.getvalue()
-    finally:
-        for module in modules:
-            cloudpickle.unregister_pickle_by_value(module)
+    with _registering:
+        theirs = cloudpickle.list_registry_pickle_by_value()
+        ours = [module for module in modules if module.__name__ not in theirs]
+        for module in ours:
+            cloudpickle.register_pickle_by_value(module)
+        try:
+            data = io.BytesIO()
+            _Pickler(data).dump(thing)
+            return data.getvalue()
+        finally:
+            for module in ours:
+                cloudpickle.unregister_pickle_by_value(module)
+
+
+def _forked() -> None:
+    global _registering
+    _registering = threading.Lock()
+
+
+# What travels by value is registered for the whole process, and any of its threads may send something.
+_registering = threading.Lock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
 
 
 def _reduce_code(code: CodeType) -> tuple[Any, ...]:

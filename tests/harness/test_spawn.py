@@ -2,12 +2,16 @@
 
 import os
 import signal
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
+import cloudpickle
 import pytest
 from monkeywrench.harness import (
     HarnessError,
     PeerError,
     PlanError,
+    _travel,
     blocked,
     call,
     elapsed,
@@ -197,6 +201,29 @@ def test_nothing_is_left_of_it_and_what_it_started():
 def test_fault_that_cannot_be_is_refused(faults, message):
     with pytest.raises(PlanError, match=message):
         spawn(waits, name="w", faults=faults)
+
+
+@pytest.fixture
+def busy_threads():
+    """Threads take turns after every few bytecodes."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(interval)
+
+
+@pytest.mark.usefixtures("busy_threads")
+def test_whatever_threads_send_at_the_same_time_travels():
+    with ThreadPoolExecutor(8) as pool:
+        packed = list(pool.map(lambda _: _travel.dumps(raises), range(400)))
+    assert set(packed) == {packed[0]}
+
+
+def test_what_a_user_has_travel_by_value_goes_on_doing_so():
+    module = sys.modules[__name__]
+    cloudpickle.register_pickle_by_value(module)
+    _travel.dumps(raises)
+    cloudpickle.unregister_pickle_by_value(module)  # which refuses what is not registered
 
 
 def test_what_cannot_travel_is_refused():
