@@ -111,7 +111,7 @@ class PipeQueue(SimplePipeQueue):
         if frame is not None:
             await self._send_soon(fifo, frame, deadline)
             return
-        if timeout == 0 and not fifo.writable:
+        if timeout == 0 and self.full():
             self._raise_full(fifo)
         with self._long_frame(fifo, body) as claim:
             await self._send_soon(fifo, claim, deadline)
@@ -134,7 +134,7 @@ class PipeQueue(SimplePipeQueue):
     async def put_many(self, msgs: Iterable[object], timeout: float | None = None) -> None:  # type: ignore[override]
         """Put all of `msgs`, in their order, waiting for room up to `timeout` seconds in all.
 
-        Otherwise as `SimplePipeQueue.put_many`: `asyncio.QueueFull` has the attribute `count`.
+        Otherwise as `SimplePipeQueue.put_many`: `asyncio.QueueFull`, too, has the attribute `count`.
         """
         deadline = deadline_after(checked_timeout(timeout))
         fifo = self._opened()
@@ -146,7 +146,7 @@ class PipeQueue(SimplePipeQueue):
                 else:
                     with self._long_frame(fifo, body) as claim:
                         await self._send_soon(fifo, claim, deadline)
-            except asyncio.QueueFull as error:
+            except (asyncio.QueueFull, QueueClosedError, OSError) as error:
                 raise self._partly(error, count) from None
             count += messages
 

@@ -87,7 +87,7 @@ def create(directory: int, name: str, body: bytes, mode: int) -> None:
 
 
 def read(directory: int, name: str, claim: Claim) -> bytes:
-    """Return the claimed body, and remove its file.
+    """Return the claimed body. Its file stays, for who has read it to `remove`.
 
     Raises `BadClaimError` when the file is missing or not as claimed (a file which is not as claimed stays
     where it is). Any other `OSError`, as when descriptors run out, leaves the file for another try.
@@ -122,7 +122,6 @@ def read(directory: int, name: str, claim: Claim) -> bytes:
         os.close(descriptor)
     if crc32(body) != claim.checksum:
         raise BadClaimError(f"the checksum of {name} is wrong")
-    remove(directory, name)
     return body
 
 

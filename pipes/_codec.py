@@ -31,6 +31,7 @@ messages, none of which contains a container, but for tuples as whole messages.
 from __future__ import annotations
 
 import struct
+import threading
 from collections.abc import Callable, Iterable
 from typing import Any, Final, NoReturn
 
@@ -95,8 +96,8 @@ def encode(message: object) -> bytes:
         else:
             try:
                 encoded = packb(message, _extend, _FLAT)
-            except TypeError:
-                return _encode_odd(message)  # a string with lone surrogates
+            except TypeError as error:
+                encoded = _encode_refused(message, error)
             if len(encoded) > MAX_ELEMENTS:
                 _refuse_large(encoded)
             return encoded
@@ -104,34 +105,42 @@ def encode(message: object) -> bytes:
 
 
 def _encode(message: object) -> bytes:
-    kind = type(message)
     try:
-        if kind in _LEAVES or (kind is tuple and _are_leaves(map(type, message))):  # type: ignore[call-overload]
-            encoded = packb(message, _extend, _FLAT)
-        elif _check(message):
-            if kind is tuple:
-                encoded = packb(list(message), _extend, _NESTED)  # type: ignore[call-overload]
-            elif kind is list:
-                encoded = packb(Ext(_LIST, packb(message, _extend, _NESTED)))
-            else:
-                encoded = packb(message, _extend, _NESTED)
-        else:
-            encoded = _encode_odd(message)
-    except TypeError:
-        encoded = b""
-    if not encoded:
-        _refuse_unknown(message)
-        # All types are known, so it was a string with lone surrogates that ormsgpack refused.
-        encoded = _encode_odd(message)
+        encoded = _pack(message)
+    except TypeError as error:
+        encoded = _encode_refused(message, error)
     if len(encoded) > MAX_ELEMENTS:
         _refuse_large(encoded)
     return encoded
 
 
+def _pack(message: object) -> bytes:
+    """Encode what ormsgpack can. Raises `TypeError` for the rest, and for a type that is not known."""
+    kind = type(message)
+    if kind in _LEAVES or (kind is tuple and _are_leaves(map(type, message))):  # type: ignore[call-overload]
+        return packb(message, _extend, _FLAT)
+    if not _check(message):
+        return _encode_odd(message)
+    if kind is tuple:
+        return packb(list(message), _extend, _NESTED)  # type: ignore[call-overload]
+    if kind is list:
+        return packb(Ext(_LIST, packb(message, _extend, _NESTED)))
+    return packb(message, _extend, _NESTED)
+
+
+def _encode_refused(message: object, error: TypeError) -> bytes:
+    """Encode what `_pack` refused with this error, or raise why it cannot be."""
+    _refuse_unknown(message)
+    _refused_again(lambda: _pack(message), error)
+    # All types are known, so it was a string with lone surrogates that ormsgpack refused.
+    return _encode_odd(message)
+
+
 def decode(data: bytes) -> Any:
     """Return the message whose bytes are `data`.
 
-    Raises `UndecodableError`, and nothing else, for any other bytes.
+    Raises `UndecodableError`, and nothing else, for any other bytes. What a signal's handler raises in the middle, and
+    that no stack or memory is left to decode with, says nothing about the bytes, and is raised as it is.
     """
     try:
         if len(data) > MAX_ELEMENTS:
@@ -143,7 +152,8 @@ def decode(data: bytes) -> Any:
     except UndecodableError:
         raise
     except Exception as error:
-        raise UndecodableError(f"not a message: {error}") from error
+        cause = _refused_again(lambda: unpackb(data, ext_hook=_revive), error)
+        raise UndecodableError(f"not a message: {cause}") from cause
     # Only a bare array is a tuple: a list came as an extension type, whose first byte is another.
     if type(value) is list and data[0] in _ARRAY_HEADS:
         return tuple(value)
@@ -166,18 +176,20 @@ def encode_batch(messages: list[Any]) -> bytes | None:
     """Return the bytes of several messages that can be in one batch; None if there is a string with lone surrogates."""
     try:
         return packb(messages, _extend, _FLAT)
-    except TypeError:
+    except TypeError as error:
+        _refused_again(lambda: packb(messages, _extend, _FLAT), error)
         return None
 
 
 def decode_batch(data: bytes) -> list[Any]:
-    """Return the messages of a batch. Raises `UndecodableError`, and nothing else, for any other bytes."""
+    """Return the messages of a batch. Raises `UndecodableError`, and nothing else, for any other bytes, as `decode`."""
     try:
         messages = _array(unpackb(data, ext_hook=_revive))
     except UndecodableError:
         raise
     except Exception as error:
-        raise UndecodableError(f"not a batch: {error}") from error
+        cause = _refused_again(lambda: unpackb(data, ext_hook=_revive), error)
+        raise UndecodableError(f"not a batch: {cause}") from cause
     return [tuple(message) if type(message) is list else message for message in messages]
 
 
@@ -191,18 +203,22 @@ def batch_length(data: bytes) -> int:
 
 def _extend(value: Any) -> Ext:
     """Turn what MessagePack does not know into an extension type. Called by ormsgpack with the value."""
-    kind = type(value)
-    if kind is tuple:
-        return Ext(_TUPLE, packb(list(value), _extend, _NESTED))
-    if kind is set:
-        return Ext(_SET, packb(list(value), _extend, _NESTED))
-    if kind is frozenset:
-        return Ext(_FROZENSET, packb(list(value), _extend, _NESTED))
-    if kind is complex:
-        return Ext(_COMPLEX, _COMPLEX_DATA.pack(value.real, value.imag))
-    if kind is int:
-        return Ext(_INT, value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True))
-    raise TypeError(f"cannot encode {kind!r}")
+    try:
+        kind = type(value)
+        if kind is tuple:
+            return Ext(_TUPLE, packb(list(value), _extend, _NESTED))
+        if kind is set:
+            return Ext(_SET, packb(list(value), _extend, _NESTED))
+        if kind is frozenset:
+            return Ext(_FROZENSET, packb(list(value), _extend, _NESTED))
+        if kind is complex:
+            return Ext(_COMPLEX, _COMPLEX_DATA.pack(value.real, value.imag))
+        if kind is int:
+            return Ext(_INT, value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True))
+        raise TypeError(f"cannot encode {kind!r}")
+    except BaseException as error:
+        _note(error)
+        raise
 
 
 def _check(message: object) -> bool:
@@ -279,6 +295,53 @@ def _odd(value: Any) -> Any:
         code = _TUPLE if kind is tuple else _SET if kind is set else _FROZENSET
         return Ext(code, packb([_odd(item) for item in value], _extend, _NESTED))
     return value
+
+
+# -- errors that ormsgpack keeps to itself -------------------------------------------------------------------
+
+# It raises one of its own where a hook of ours has failed, whatever that raised: that bytes are wrong, or, in the
+# middle of it, a signal's handler.
+_HOOK_FAILED: Final = ("ext_hook failed", "Type is not msgpack serializable")
+_noted = threading.local()
+
+
+def _note(error: BaseException) -> None:
+    """Keep what a hook raises."""
+    if not str(error).startswith(_HOOK_FAILED):
+        _noted.error = error
+
+
+def _cause_of(error: Exception) -> BaseException | None:
+    """Return why ormsgpack failed with this error; None if nobody knows, for the hook had not even begun."""
+    noted = getattr(_noted, "error", None)
+    _noted.error = None
+    if noted is None and not str(error).startswith(_HOOK_FAILED):
+        return error
+    return noted
+
+
+def _refused_again(work: Callable[[], object], error: Exception) -> BaseException:
+    """Return why ormsgpack refuses to do this *work*, which has failed with this error: it refuses it again.
+
+    Otherwise raise what was in its way. What a signal's handler raised before the hook had begun is not known any more;
+    it is taken for Ctrl-C.
+    """
+    cause = _cause_of(error)
+    if cause is None or _may_be_a_refusal(cause):
+        try:
+            work()
+        except Exception as again:
+            cause = _cause_of(again) or RecursionError("no stack is left to encode or decode a message with")
+            if _may_be_a_refusal(cause):
+                return cause
+        else:
+            cause = cause or KeyboardInterrupt("a signal's handler raised an error while a message was in work")
+    raise cause
+
+
+def _may_be_a_refusal(cause: BaseException) -> bool:
+    """Whether this may be about the message or its bytes."""
+    return isinstance(cause, Exception) and not isinstance(cause, (MemoryError, RecursionError))
 
 
 # -- refusals ------------------------------------------------------------------------------------------------
@@ -359,24 +422,28 @@ def _revive_with(unpack: Callable[[bytes], Any]) -> Callable[[int, bytes], Any]:
     """
 
     def revive(code: int, data: bytes) -> Any:
-        if code == _TUPLE:
-            return tuple(_array(unpack(data)))
-        if code == _SET:
-            return set(_array(unpack(data)))
-        if code == _FROZENSET:
-            return frozenset(_array(unpack(data)))
-        if code == _DICT:
-            items = _array(unpack(data))
-            return dict(zip(items[::2], items[1::2], strict=True))
-        if code == _LIST:
-            return _array(unpack(data))
-        if code == _INT:
-            return int.from_bytes(data, "big", signed=True)
-        if code == _COMPLEX:
-            return complex(*_COMPLEX_DATA.unpack(data))
-        if code == _STR:
-            return data.decode("utf-8", "surrogatepass")
-        _undecodable(f"unknown extension type {code}")
+        try:
+            if code == _TUPLE:
+                return tuple(_array(unpack(data)))
+            if code == _SET:
+                return set(_array(unpack(data)))
+            if code == _FROZENSET:
+                return frozenset(_array(unpack(data)))
+            if code == _DICT:
+                items = _array(unpack(data))
+                return dict(zip(items[::2], items[1::2], strict=True))
+            if code == _LIST:
+                return _array(unpack(data))
+            if code == _INT:
+                return int.from_bytes(data, "big", signed=True)
+            if code == _COMPLEX:
+                return complex(*_COMPLEX_DATA.unpack(data))
+            if code == _STR:
+                return data.decode("utf-8", "surrogatepass")
+            _undecodable(f"unknown extension type {code}")
+        except BaseException as error:
+            _note(error)
+            raise
 
     return revive
 

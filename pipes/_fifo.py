@@ -62,6 +62,7 @@ LOCK_PATIENCE_S: Final = 10.0
 _OPEN_ATTEMPTS: Final = 100
 _SHORTEST_PAUSE_S: Final = 0.0005
 _LONGEST_PAUSE_S: Final = 0.02
+_LEAVE_PATIENCE_S: Final = 0.05
 
 PORTABLE_VARIABLE: Final = "_MONKEYWRENCH_PIPES_PORTABLE"
 """Set in the environment, the features that only Linux has are not used. For the tests of this package."""
@@ -70,6 +71,15 @@ PORTABLE_VARIABLE: Final = "_MONKEYWRENCH_PIPES_PORTABLE"
 # meanwhile.
 _fork_guard = threading.RLock()
 _all_open: weakref.WeakSet[Fifo] = weakref.WeakSet()
+
+
+class Use:
+    """One use of descriptors outside the lock, by the thread that makes it."""
+
+    __slots__ = ("thread",)
+
+    def __init__(self) -> None:
+        self.thread = threading.get_ident()
 
 
 class Fifo:
@@ -98,14 +108,15 @@ class Fifo:
         """Long messages' files whose claim is not in the pipe yet."""
         self.receiving = False
         """Whether a frame of a stream is being read."""
+        self.closing = False
+        """Whether `close()` was called."""
         self.abandoned = False
         """Whether this is a fork's copy of a parent's."""
         self._name = ""
         self._device = 0
         self._removes = False
-        self._users: list[int] = []
+        self._users: set[Use] = set()
         self._left = threading.Condition(self.lock)
-        self._closing = False
         self._deferred = False
         self._releasing = False
         self._wake: tuple[int, ...] = ()
@@ -374,18 +385,18 @@ class Fifo:
         """Return the error for an operation on this FIFO after `close()`."""
         return closed_error(self.path)
 
-    def enter(self) -> None:
+    def enter(self, use: Use) -> None:
         """Begin to use descriptors outside the lock. Raises `QueueClosedError` once `close()` was called."""
         with self.lock:
-            if self._closing or self.fd < 0:
+            if self.closing or self.fd < 0:
                 raise self.closed_error()
-            self._users.append(threading.get_ident())
+            self._users.add(use)
 
-    def leave(self) -> None:
-        """End what `enter` began."""
-        with self.lock:
-            self._users.remove(threading.get_ident())
-            if self._closing:
+    def leave(self, use: Use) -> None:
+        """End what `enter` began, or was to begin: a signal's handler may raise in the middle of either."""
+        self._users.discard(use)
+        if self.closing:
+            with self.lock:
                 self._left.notify_all()
                 if self._deferred and not self._users:
                     self._release()
@@ -393,11 +404,12 @@ class Fifo:
     @contextlib.contextmanager
     def inside(self) -> Iterator[None]:
         """Use descriptors outside the lock for as long as the context lasts."""
-        self.enter()
+        use = Use()
         try:
+            self.enter(use)
             yield
         finally:
-            self.leave()
+            self.leave(use)
 
     def wait(self, event: int, deadline: float | None) -> bool:
         """Wait until the pipe is readable (`select.POLLIN`) or writable (`POLLOUT`); say whether it is.
@@ -407,8 +419,9 @@ class Fifo:
         """
         if deadline is not None and time.monotonic() >= deadline:
             return False
-        self.enter()
+        use = Use()
         try:
+            self.enter(use)
             with self.lock:
                 poll = self._idle_polls[event].pop() if self._idle_polls[event] else self._make_poll(event)
             while True:
@@ -417,12 +430,12 @@ class Fifo:
                 ready = poll.poll(math.ceil(min(left, _LONGEST_POLL_S) * 1000))
                 if ready or left <= _LONGEST_POLL_S:
                     break
-            if self._closing:
+            if self.closing:
                 raise self.closed_error()
             self._idle_polls[event].append(poll)
             return bool(ready)
         finally:
-            self.leave()
+            self.leave(use)
 
     def _make_poll(self, event: int) -> select.poll:
         """Return what waits for `event` (0 for none) and for `close()`. One thread at a time may use it."""
@@ -450,12 +463,13 @@ class Fifo:
         with self.lock:
             if self.fd < 0 or self._releasing:
                 return
-            self._closing = True
+            self.closing = True
             if self._users:
                 # An eventfd is one descriptor, a pipe two; nobody reads either, so it stays readable.
                 os.write(self._wake[-1], (1).to_bytes(8, sys.byteorder))
-            while self.fd >= 0 and any(user != me for user in self._users):
-                self._left.wait()
+            while self.fd >= 0 and any(user.thread != me for user in self._users):
+                # Who left without a word was interrupted by a signal's handler in the middle of leaving.
+                self._left.wait(_LEAVE_PATIENCE_S)
             if self._users:
                 self._deferred = True
             else:
@@ -470,10 +484,10 @@ class Fifo:
     def _release(self) -> None:
         if self.fd < 0 or self._releasing:
             return
-        self._releasing = True
         unread = len(self.decoded) + messages_in(self.buffer)
         alone = False
         try:
+            self._releasing = True
             alone = self._exclude()
             if alone:
                 unread += self._discard()

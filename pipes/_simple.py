@@ -19,12 +19,13 @@ from typing import Any, ClassVar, Final, NoReturn, Self
 from . import _claims, _stream
 from ._codec import decode, decode_batch, encode, encode_batch, short_run
 from ._errors import ForeignBytesWarning, QueueClosedError, UndecodableError, warn
-from ._fifo import EXISTING, NEW, REUSE, Fifo, closed_error, no_fork
+from ._fifo import EXISTING, NEW, REUSE, Fifo, Use, closed_error, no_fork
 from ._frames import (
     BATCH,
     CLAIM,
     MAX_FRAME,
     MAX_PAYLOAD,
+    MESSAGE,
     Skipped,
     encode_frame,
     message_frame,
@@ -131,7 +132,8 @@ class SimplePipeQueue:
             try:
                 fifo.close()
             finally:
-                self._forget_finalizers()
+                if fifo.fd < 0:  # who is interrupted before leaves that to the interpreter's exit
+                    self._forget_finalizers()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _unpickled, (type(self), self._path, self._history, self._capacity, self._mode)
@@ -159,6 +161,9 @@ class SimplePipeQueue:
             self._claim_prefix = os.urandom(8)
             self._claim_numbers = itertools.count()
             self._fifo = fifo = Fifo(self._path, policy, self._capacity, self._mode)
+            if self._closed:  # meanwhile, by another thread, which found nothing to close
+                fifo.close()
+                raise closed_error(self._path)
             self._finalizers.append(weakref.finalize(self, fifo.close_at_exit))
             # A child of multiprocessing runs these, and on Python 3.11 neither atexit nor weakref.finalize.
             util = sys.modules.get("multiprocessing.util")
@@ -333,13 +338,14 @@ class SimplePipeQueue:
             ident = self._claim_prefix + next(self._claim_numbers).to_bytes(8, "big")
             frame = encode_frame(CLAIM, _claims.claim_for(body, ident).pack())
         name = _claims.name_of(fifo.inode, ident)
-        fifo.unclaimed.add(name)
         try:
-            try:
-                _claims.create(fifo.directory, name, body, self._mode)
-            except OSError as error:
-                error.filename = os.path.join(os.path.dirname(self._path), name)
-                raise
+            with fifo.inside():
+                fifo.unclaimed.add(name)
+                try:
+                    _claims.create(fifo.directory, name, body, self._mode)
+                except OSError as error:
+                    error.filename = os.path.join(os.path.dirname(self._path), name)
+                    raise
             yield frame
         except BaseException:
             with fifo.lock:
@@ -348,7 +354,8 @@ class SimplePipeQueue:
                     _claims.remove(fifo.directory, name)
             raise
         finally:
-            fifo.unclaimed.discard(name)
+            with fifo.lock:
+                fifo.unclaimed.discard(name)
 
     # -- get -------------------------------------------------------------------------------------------------
 
@@ -410,49 +417,67 @@ class SimplePipeQueue:
                 return decode(body)
             except UndecodableError as error:
                 self._report(fifo, Skipped(body, str(error)))
+            except BaseException:
+                # Interrupted, or out of memory: as in `_take_slowly`.
+                with fifo.lock:
+                    fifo.buffer.appendleft((MESSAGE, body))
+                raise
         return self._take_slowly(fifo)
 
     def _take_slowly(self, fifo: Fifo) -> Any:
         """Return the next message or NOTHING, where packets are not one plain message each."""
         while True:
-            with fifo.lock:
-                if fifo.fd < 0:
-                    raise fifo.closed_error()
-                skipped, fifo.skipped = fifo.skipped, []
-                if not skipped:
-                    if fifo.decoded:
-                        return fifo.decoded.popleft()
-                    if not fifo.buffer and not self._fill(fifo):
-                        return NOTHING
-                    if fifo.skipped or not fifo.buffer:
-                        continue
-                    kind, payload = fifo.buffer.popleft()
-                    if kind == BATCH:
-                        # Here, not below: no other thread may get what lies behind before these are in their place.
-                        self._unpack(fifo, payload)
-                        continue
-                    fifo.enter()
-            if skipped:
-                # Where warnings are errors this raises: the messages are in the buffer, for the next get.
-                self._report(fifo, *skipped)
-                continue
+            use = None
             try:
-                if kind == CLAIM:
-                    claim = _claims.Claim.unpack(payload)
-                    body = _claims.read(fifo.directory, _claims.name_of(fifo.inode, claim.id), claim)
-                else:
-                    body = payload
-                return decode(body)
-            except (UndecodableError, _claims.BadClaimError) as error:
-                fifo.skipped.append(Skipped(payload, str(error)))
-            except BaseException:
-                # Out of descriptors, interrupted ...: the message was not taken, and comes first at the next
-                # get.
                 with fifo.lock:
-                    fifo.buffer.appendleft((kind, payload))
-                raise
+                    if fifo.closing or fifo.fd < 0:
+                        raise fifo.closed_error()
+                    skipped, fifo.skipped = fifo.skipped, []
+                    if not skipped:
+                        if fifo.decoded:
+                            return fifo.decoded.popleft()
+                        if not fifo.buffer and not self._fill(fifo):
+                            return NOTHING
+                        if fifo.skipped or not fifo.buffer:
+                            continue
+                        kind, payload = fifo.buffer.popleft()
+                        if kind == BATCH:
+                            # Here, not below: no other thread may get what lies behind before these are in their place.
+                            self._unpack(fifo, payload)
+                            continue
+                        use = Use()
+                        fifo.enter(use)
+                if skipped:
+                    # Where warnings are errors this raises: the messages are in the buffer, for the next get.
+                    self._report(fifo, *skipped)
+                    continue
+                return self._message_of(fifo, kind, payload)
+            except UndecodableError as error:
+                fifo.skipped.append(Skipped(payload, str(error)))
             finally:
-                fifo.leave()
+                if use is not None:
+                    fifo.leave(use)
+
+    def _message_of(self, fifo: Fifo, kind: int, payload: bytes) -> Any:
+        """Return the message of a frame out of the buffer. Raises `UndecodableError` if there is none."""
+        try:
+            if kind != CLAIM:
+                return decode(payload)
+            claim = _claims.Claim.unpack(payload)
+            name = _claims.name_of(fifo.inode, claim.id)
+            message = decode(_claims.read(fifo.directory, name, claim))
+            # Not before: who is interrupted, or out of memory, finds it again.
+            _claims.remove(fifo.directory, name)
+        except _claims.BadClaimError as error:
+            raise UndecodableError(str(error)) from error
+        except UndecodableError:
+            raise
+        except BaseException:
+            # Out of descriptors, interrupted ...: the message was not taken, and comes first at the next get.
+            with fifo.lock:
+                fifo.buffer.appendleft((kind, payload))
+            raise
+        return message
 
     def _unpack(self, fifo: Fifo, batch: bytes) -> None:
         """Take the messages out of a batch. Under the lock."""
@@ -460,6 +485,9 @@ class SimplePipeQueue:
             fifo.decoded.extend(decode_batch(batch))
         except UndecodableError as error:
             fifo.skipped.append(Skipped(batch, str(error)))
+        except BaseException:
+            fifo.buffer.appendleft((BATCH, batch))
+            raise
 
     def _fill(self, fifo: Fifo) -> bool:
         """Read once into the buffer; say whether there was anything to read. Under the lock."""
@@ -498,7 +526,7 @@ class SimplePipeQueue:
         Short messages share packets, which is quicker; one consumer gets what shares a packet. All messages
         are encoded first: when one cannot be put, the error names its place (`msgs[3]['k']`), and none was
         put. Raises `queue.Full` when the time is up; its attribute `count` says how many of the first
-        messages were put, and none of the others was.
+        messages were put, and none of the others was. So does that of a `QueueClosedError` or an `OSError`.
         """
         deadline = deadline_after(checked_timeout(timeout))
         fifo = self._opened()
@@ -510,7 +538,7 @@ class SimplePipeQueue:
                 else:
                     with fifo.inside(), self._long_frame(fifo, body) as claim:
                         self._send_waiting(fifo, claim, deadline)
-            except self._Full as error:
+            except (self._Full, QueueClosedError, OSError) as error:
                 raise self._partly(error, count) from None
             count += messages
 
@@ -555,7 +583,15 @@ class SimplePipeQueue:
     def _partly(self, error: Exception, count: int) -> Exception:
         """Return the error for a batch of which only the first `count` messages were put."""
         what = "no message was" if not count else "1 message was" if count == 1 else f"{count} messages were"
-        partly = self._Full(f"{error} ({what} put before)")
+        partly: Exception
+        if isinstance(error, OSError):
+            error.add_note(f"{what} put before")
+            partly = error
+        elif isinstance(error, QueueClosedError):
+            closed = f"the queue on {self._path!r} is closed; {what} put before; make a new one"
+            partly = QueueClosedError(closed) if count else error
+        else:
+            partly = self._Full(f"{error} ({what} put before)")
         partly.count = count  # type: ignore[attr-defined]
         return partly
 
@@ -577,7 +613,9 @@ class SimplePipeQueue:
                 with fifo.lock:
                     there = fifo.decoded
                     if there:
-                        messages += [there.popleft() for _ in range(min(len(there), n - len(messages)))]
+                        # In one step: no signal's handler comes between taking them and having them.
+                        several = itertools.repeat((), min(len(there), n - len(messages)))
+                        messages.extend(itertools.starmap(there.popleft, several))
                         continue
                 message = self._take(fifo)
                 if message is NOTHING:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import collections
 import contextlib
+import fcntl
 import gc
+import inspect
 import multiprocessing
 import os
 import pickle
@@ -27,6 +31,8 @@ from monkeywrench.pipes import (
     QueueClosedError,
     SimplePipeQueue,
     UndeliveredWarning,
+    _claims,
+    _codec,
     _fifo,
 )
 
@@ -197,6 +203,191 @@ def test_a_queue_is_handed_to_a_process_under_every_start_method(path: str, cont
         process.join(PATIENCE_S)
         assert process.exitcode == 0
         process.close()
+    assert not leftovers(path)
+
+
+# -- interrupted in the middle -------------------------------------------------------------------------------
+
+NESTED = {"rows": [(n, (n, {n})) for n in range(3)]}
+
+
+def once(real: Callable[..., Any], error: BaseException) -> Callable[..., Any]:
+    """Return *real*, which raises an error when it is called for the first time."""
+    errors = [error]
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if errors:
+            raise errors.pop()
+        return real(*args, **kwargs)
+
+    return call
+
+
+# As a signal's handler raises it: in a hook that ormsgpack calls, or before the hook has begun.
+WITHIN = {"in the hook": "_array", "before the hook": "_revive"}
+
+
+@pytest.mark.parametrize("name", WITHIN.values(), ids=WITHIN)
+@pytest.mark.parametrize("message", [NESTED, (NESTED, LONG)], ids=["short", "long"])
+def test_a_get_that_is_interrupted_has_taken_nothing(
+    path: str, monkeypatch: pytest.MonkeyPatch, name: str, message: object
+) -> None:
+    with SimplePipeQueue(path, history=False) as pq:
+        pq.put(message)
+        monkeypatch.setattr(_codec, name, once(getattr(_codec, name), KeyboardInterrupt()))
+        with pytest.raises(KeyboardInterrupt):
+            pq.get_nowait()
+        assert pq.get_nowait() == message
+        assert pq.empty()
+
+
+@pytest.mark.parametrize("error", [TimeoutError("by a handler"), MemoryError(), RecursionError()])
+def test_what_says_nothing_about_the_bytes_is_raised_as_it_is(
+    path: str, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    with SimplePipeQueue(path, history=False) as pq:
+        pq.put(NESTED)
+        monkeypatch.setattr(_codec, "_array", once(_codec._array, error))
+        with pytest.raises(type(error)) as raised:
+            pq.get_nowait()
+        assert raised.value is error
+        assert pq.get_nowait() == NESTED
+
+
+def test_a_get_without_enough_stack_has_taken_nothing(path: str) -> None:
+    message: object = "core"
+    for _ in range(60):
+        message = (message,)
+
+    def below(levels: int) -> object:
+        return below(levels - 1) if levels else pq.get_nowait()
+
+    raised = 0
+    with SimplePipeQueue(path, history=False) as pq:
+        pq.put(message)
+        deepest = sys.getrecursionlimit() - len(inspect.stack())
+        for room in range(40, 300):
+            try:
+                assert below(deepest - room) == message
+            except RecursionError:
+                raised += 1
+            else:
+                pq.put(message)
+        assert raised
+        assert pq.get_nowait() == message
+
+
+@pytest.mark.parametrize("message", [NESTED, {1: "odd"}, (1, 2j)], ids=["nested", "odd", "flat"])
+def test_a_put_that_is_interrupted_says_so(path: str, monkeypatch: pytest.MonkeyPatch, message: object) -> None:
+    with SimplePipeQueue(path, history=False) as pq:
+        monkeypatch.setattr(_codec, "_extend", once(_codec._extend, KeyboardInterrupt()))
+        with pytest.raises(KeyboardInterrupt):
+            pq.put((message, 1j))
+        with pytest.raises(queue.Empty):
+            pq.get_nowait()
+
+
+def test_a_get_many_that_is_interrupted_gives_all_of_them_back(path: str) -> None:
+    class Interrupted(collections.deque[int]):
+        left = 3
+
+        def popleft(self) -> int:
+            self.left -= 1
+            if not self.left:
+                raise KeyboardInterrupt
+            return super().popleft()
+
+    with SimplePipeQueue(path, history=False) as pq:
+        pq.put_many(range(10))
+        assert pq.get() == 0
+        fifo = pq._opened()
+        fifo.decoded = Interrupted(fifo.decoded or range(1, 10))
+        with pytest.raises(KeyboardInterrupt):
+            pq._take_many(fifo, 9, pq._take(fifo))
+        fifo.decoded.left = 0
+        assert pq.get_many(20) == list(range(1, 10))
+
+
+def test_a_wait_that_is_interrupted_keeps_nobody_from_closing(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pq = SimplePipeQueue.pipequeue(path, history=False)
+    fifo = pq._opened()
+    enter = fifo.enter
+
+    def interrupted(use: Any) -> None:
+        enter(use)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fifo, "enter", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        pq.get(PATIENCE_S)
+    thread = threading.Thread(target=pq.close)
+    thread.start()
+    thread.join(PATIENCE_S)
+    assert not thread.is_alive()
+    assert not leftovers(path)
+
+
+def test_a_queue_that_is_closed_while_it_opens_is_closed(path: str) -> None:
+    os.mkfifo(path, 0o600)
+    stopped = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+    fcntl.flock(stopped, fcntl.LOCK_EX)
+    pq = SimplePipeQueue(path)
+    outcome: list[BaseException] = []
+
+    def put() -> None:
+        try:
+            pq.put(1)
+        except QueueClosedError as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=put)
+    before = descriptors()
+    thread.start()
+    eventually(lambda: len(descriptors() - before) > 2, "it has the FIFO open, and waits for the lock")
+    pq.close()
+    os.close(stopped)
+    thread.join(PATIENCE_S)
+    assert len(outcome) == 1
+    assert pq._in is None
+
+
+def test_a_put_many_that_is_closed_says_how_many_were_put(path: str) -> None:
+    with SimplePipeQueue(path, history=False, capacity=4096) as other:
+        pq = SimplePipeQueue.pipequeue(path)
+        outcome: list[QueueClosedError] = []
+
+        def put() -> None:
+            with pytest.raises(QueueClosedError) as raised:
+                pq.put_many([b"x" * 900] * 5000)
+            outcome.append(raised.value)
+
+        thread = threading.Thread(target=put)
+        thread.start()
+        eventually(lambda: blocked(os.getpid(), thread.native_id), "it waits for room")
+        pq.close()
+        thread.join(PATIENCE_S)
+        count = outcome[0].count  # type: ignore[attr-defined]
+        assert 0 < count < 5000
+        assert f"{count} messages were put before" in str(outcome[0])
+        assert len(other.get_many(5000)) == count
+
+
+@pytest.mark.filterwarnings("ignore::monkeywrench.pipes.UndeliveredWarning")
+def test_a_long_put_of_a_coroutine_is_waited_for_by_who_closes(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its file would be made through a descriptor that is closed, or anybody's by now."""
+    pq = PipeQueue.pipequeue(path, history=False)
+    fifo, create = pq._opened(), _claims.create
+    thread = threading.Thread(target=pq.close)
+
+    def closed_meanwhile(*args: Any) -> None:
+        thread.start()
+        eventually(lambda: fifo.closing, "it is being closed")
+        create(*args)
+
+    monkeypatch.setattr(_claims, "create", closed_meanwhile)
+    with contextlib.suppress(QueueClosedError):
+        asyncio.run(pq.put(LONG))
+    thread.join(PATIENCE_S)
     assert not leftovers(path)
 
 
