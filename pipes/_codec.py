@@ -33,6 +33,7 @@ from __future__ import annotations
 import struct
 import threading
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, Final, NoReturn
 
 import ormsgpack
@@ -131,7 +132,7 @@ def _pack(message: object) -> bytes:
 def _encode_refused(message: object, error: TypeError) -> bytes:
     """Encode what `_pack` refused with this error, or raise why it cannot be."""
     _refuse_unknown(message)
-    _refused_again(lambda: _pack(message), error)
+    _refused_again(partial(_pack, message), error)
     # All types are known, so it was a string with lone surrogates that ormsgpack refused.
     return _encode_odd(message)
 
@@ -152,7 +153,7 @@ def decode(data: bytes) -> Any:
     except UndecodableError:
         raise
     except Exception as error:
-        cause = _refused_again(lambda: unpackb(data, ext_hook=_revive), error)
+        cause = _refused_again(partial(unpackb, data, ext_hook=_revive), error)
         raise UndecodableError(f"not a message: {cause}") from cause
     # Only a bare array is a tuple: a list came as an extension type, whose first byte is another.
     if type(value) is list and data[0] in _ARRAY_HEADS:
@@ -177,7 +178,7 @@ def encode_batch(messages: list[Any]) -> bytes | None:
     try:
         return packb(messages, _extend, _FLAT)
     except TypeError as error:
-        _refused_again(lambda: packb(messages, _extend, _FLAT), error)
+        _refused_again(partial(packb, messages, _extend, _FLAT), error)
         return None
 
 
@@ -188,7 +189,7 @@ def decode_batch(data: bytes) -> list[Any]:
     except UndecodableError:
         raise
     except Exception as error:
-        cause = _refused_again(lambda: unpackb(data, ext_hook=_revive), error)
+        cause = _refused_again(partial(unpackb, data, ext_hook=_revive), error)
         raise UndecodableError(f"not a batch: {cause}") from cause
     return [tuple(message) if type(message) is list else message for message in messages]
 
