@@ -79,6 +79,8 @@ def _check(fault: Fault, name: str) -> None:
             f"{fault}: nobody but the function knows what its messages are; say which call (read(n), write(n), "
             "call(kind, n), every(n, kind)), or start(), elapsed(seconds), blocked()"
         )
+    if fault.replaced:
+        raise PlanError(f"{fault}, replaced: nobody but the test knows what a function has left to do; spawn another")
     if fault.needs_fifo:
         raise PlanError(f"{fault}: a function has no FIFO that the harness knows of; do it in the test")
 

@@ -159,7 +159,7 @@ class Message(Trigger):
 
     def __str__(self) -> str:
         if self.byte is not None:
-            return f"{self.byte} bytes into message {self.n}"
+            return f"{_bytes(self.byte)} into message {self.n}"
         return f"before call {self.call or 1} of message {self.n}"
 
     def __repr__(self) -> str:
@@ -209,7 +209,7 @@ class Call(Trigger):
         call = f"call {self.n}" if self.kind == ANY else f"{self.kind} {self.n}"
         if self.after:
             return f"after {call}"
-        return f"{self.byte} bytes into {call}" if self.byte else f"before {call}"
+        return f"{_bytes(self.byte)} into {call}" if self.byte else f"before {call}"
 
     def __repr__(self) -> str:
         more = ("" if self.byte is None else f", byte={self.byte}") + (", after=True" if self.after else "")
@@ -250,7 +250,7 @@ class Every(Trigger):
         return self.kind is None and n % self.n == 0
 
     def __str__(self) -> str:
-        which = "" if self.n == 1 else f"{self.n}th "
+        which = "" if self.n == 1 else f"{_ordinal(self.n)} "
         return f"after every {which}message" if self.kind is None else f"before every {which}{_noun(self.kind)}"
 
     def __repr__(self) -> str:
@@ -461,3 +461,12 @@ def _number(place: Place, kind: str | None) -> int:
 
 def _noun(kind: str) -> str:
     return "call" if kind == ANY else kind
+
+
+def _ordinal(number: int) -> str:
+    endings = {1: "st", 2: "nd", 3: "rd"} if number % 100 not in (11, 12, 13) else {}
+    return f"{number}{endings.get(number % 10, 'th')}"
+
+
+def _bytes(count: int) -> str:
+    return "1 byte" if count == 1 else f"{count} bytes"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import itertools
 import json
 import os
@@ -168,7 +169,7 @@ class _Run:
             show.endless(each.scenario.name)
             options = self._options
             trials = self._plans(each)
-            seconds = each.scenario.seconds if self._share_s is None else self._share_s
+            seconds = each.scenario.seconds if self._share_s is None else max(self._share_s, cli.SHORTEST_S)
             results = soak(
                 itertools.islice(trials, options.count),
                 scenario=each.scenario.name,
@@ -279,15 +280,16 @@ class _Run:
                 yield todo
 
     def _in_turn(self) -> Iterator[Todo]:
-        """Yield a trial of each scenario in turn, until the time is over or each has had its count."""
+        """Yield a trial of each scenario in turn, once at least, until the time is over or each has had its count."""
         if not self._short or self._share_s is None:
             return
         end = time.monotonic() + self._share_s * len(self._short)
-        for turn in zip(*(itertools.islice(self._plans(each), self._options.count) for each in self._short)):  # noqa: B905 -- all are as long
-            for todo in turn:
-                if time.monotonic() > end:
-                    return
-                yield todo
+        turns = zip(*(itertools.islice(self._plans(each), self._options.count) for each in self._short))  # noqa: B905 -- all are as long
+        yield from next(turns, ())
+        for todo in itertools.chain.from_iterable(turns):
+            if time.monotonic() > end:
+                return
+            yield todo
 
     def _command(self, each: Found, number: int | None = None) -> str:
         options = self._options
@@ -339,9 +341,17 @@ def _prepare(options: Options) -> None:
         raise PlanError("--trial names one trial; leave --count and --duration away")
     if options.report is not None:
         prepare_report(options.report)
-    if options.junit is not None and not os.access(options.junit.parent, os.W_OK):
-        why = "Permission denied" if options.junit.parent.is_dir() else "No such file or directory"
+    if options.junit is not None and (why := _why_no_file(options.junit)):
         raise click.UsageError(f"--junit {options.junit}: {why}")
+
+
+def _why_no_file(path: Path) -> str:
+    """Return why no file can be written at a path, or an empty text. An empty path is the working directory's."""
+    if path.is_dir():
+        return f"{os.strerror(errno.EISDIR)}; give the path of a file"
+    if not path.parent.is_dir():
+        return os.strerror(errno.ENOENT)
+    return "" if os.access(path.parent, os.W_OK) else os.strerror(errno.EACCES)
 
 
 @contextlib.contextmanager

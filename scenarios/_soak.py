@@ -30,6 +30,8 @@ _END_S = 20.0
 # How fast something goes depends on who else is at work on the machine.
 _SHORTEST_TREND_S = 60.0
 _MESSAGES_S = 60.0  # until the first message has come
+# So many in a row that cannot apply to the queue: then none does, and to try more of them would take all the time.
+_NONE_APPLIES = 50
 
 
 def soak(
@@ -52,12 +54,13 @@ def soak(
     plan = Plan(queue=queue, seed=seed, patience_s=patience_s, name=f"{scenario}: the long-lived workload")
     began = time.monotonic()
     tick_s = min(max(seconds / _SAMPLES, _SHORTEST_S), _LONGEST_S)
-    count = 0
+    count = not_applicable = 0
+    reasons: set[str] = set()
     stopped: BaseException | None = None
 
     def until_the_end() -> Iterator[Todo]:
         for todo in trials:
-            if time.monotonic() >= end or workload.finding is not None:
+            if time.monotonic() >= end or workload.finding is not None or not_applicable >= _NONE_APPLIES:
                 return
             yield todo
 
@@ -69,8 +72,14 @@ def soak(
                 for result in pool.results(tick_s):
                     if isinstance(result, Failed):
                         raise result.error
-                    if result is not None:
+                    if result is not None and result.not_applicable is not None:
+                        not_applicable += 1
+                        if result.not_applicable not in reasons:
+                            reasons.add(result.not_applicable)
+                            yield result
+                    elif result is not None:
                         count += 1
+                        not_applicable = 0
                         if result.verdict is None or not result.verdict.valid:
                             yield result
                     watch.sample(count, tick_s)

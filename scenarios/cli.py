@@ -16,6 +16,8 @@ INTERRUPTED = 130
 BROKEN_PIPE = 141
 TERMINATED = 143
 
+# What --duration takes at least.
+SHORTEST_S = 1.0
 DEFAULT_PATIENCE_S = 5.0
 MATRIX_PATIENCE_S = 3.0
 
@@ -83,7 +85,7 @@ def _seconds(_ctx: click.Context, _param: click.Parameter, value: str | None) ->
         return None
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|h|)", value.strip())
     seconds = float(found[1]) * {"s": 1, "m": 60, "h": 3600, "": 1}[found[2]] if found else 0.0
-    if not 1 <= seconds <= 720 * 3600:
+    if not SHORTEST_S <= seconds <= 720 * 3600:
         raise click.BadParameter(f"{value!r}: from 1s to 720h is allowed, such as 90s, 10m or 1h")
     return seconds
 
@@ -143,9 +145,9 @@ def _patience(default: float) -> Callable[[Any], Any]:
 
 
 def _sizes(command: Any) -> Any:
-    for name in ("messages", "consumers", "producers"):
-        option = click.option(f"--{name}", type=click.IntRange(1), metavar="N", help=f"So many {name} in each trial.")
-        command = option(command)
+    for name, where in {"messages": "of each producer", "consumers": "in a trial", "producers": "in a trial"}.items():
+        text = f"So many {name} {where}."
+        command = click.option(f"--{name}", type=click.IntRange(1), metavar="N", help=text)(command)
     return command
 
 
@@ -214,7 +216,7 @@ def run(scenario: tuple[str, ...], queue: str | None, **options: Any) -> None:
     from monkeywrench.scenarios._run import run_scenarios
 
     chosen = _chosen(scenario)
-    queue = absolute(queue or DEFAULT)
+    queue = absolute(DEFAULT if queue is None else queue)
     load(queue)
     sys.exit(run_scenarios(chosen, queue, **options))
 

@@ -195,6 +195,7 @@ def test_nothing_is_left_of_it_and_what_it_started():
         ([Delay("w", every(1))], "nobody but the function knows what its messages are"),
         ([Foreign("w", write(1))], "has no FIFO that the harness knows of"),
         ([Shrink()], "befalls the queue of a trial"),
+        ([Kill("w", write(1), replace=True)], "nobody but the test knows what a function has left to do"),
         (Kill("w", write(1)), r"a list of faults is allowed: faults=\[…\]"),
     ],
 )

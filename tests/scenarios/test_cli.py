@@ -109,6 +109,8 @@ def test_unknown_has_an_exit_status_of_its_own(wrench, tmp_path):
         (["matrix", "--json", "--markdown"], "room for one of them"),
         (["list", "kiled-producer"], "Did you mean 'killed-producer'?"),
         (["run", "--queue", "multiprocessing.Qeue"], "did you mean 'multiprocessing.Queue'?"),
+        (["run", "--queue", ""], "no queue is called ''"),
+        (["run", "--junit", ""], "--junit .: Is a directory; give the path of a file"),
         (["run", "--seed", "-1"], "-1 is not in the range"),
         (["replay", "missing.json"], "'missing.json' does not exist"),
         (["run", "--report", "/proc/no/such"], "--report /proc/no/such: "),

@@ -40,6 +40,23 @@ def test_duration_repeats_until_it_is_over(wrench):
     assert int(re.match(r"(\d+) trials", done.stdout)[1]) > 1
 
 
+SLOW = """
+import time
+from monkeywrench.harness.adapters.pipes import SimplePipeQueueAdapter
+class Slow(SimplePipeQueueAdapter):
+    def open(self, role):
+        time.sleep(0.3)
+        return super().open(role)
+"""
+
+
+def test_each_scenario_is_run_once_however_short_the_time(wrench, tmp_path):
+    (tmp_path / "slow.py").write_text(SLOW)
+    names = ("killed-politely", "foreign-bytes", "odd-messages", "killed-in-a-big-message")
+    done = wrench("run", *names, "--queue", "slow.py:Slow", "--duration", "1s", "--jobs", 2, "--json")
+    assert {result["scenario"] for result in json.loads(done.stdout)["results"]} == set(names)
+
+
 def test_trial_is_the_same_as_in_the_whole(wrench, tmp_path):
     assert wrench("run", "killed-consumer", "--seed", 3, "--report", "whole").returncode == 0
     assert wrench("run", "killed-consumer", "--seed", 3, "--trial", 2, "--report", "one").returncode == 0

@@ -87,6 +87,12 @@ def test_soak_tells_its_series_and_its_replay_line(wrench):
     assert "1 trial: 1 valid (seed 1)" in done.stdout
 
 
+def test_soak_goes_on_where_no_trial_applies_and_says_so_once(wrench):
+    done = wrench("run", "soak", "--queue", "multiprocessing.Pipe", "--seed", 1, "--duration", "1s")
+    assert done.returncode == 0, done.stdout
+    assert "2 trials: 1 valid, 1 not applicable (seed 1)" in done.stdout
+
+
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_soak_that_is_stopped_tells_and_reports_what_was_done(tmp_path, number, status):
     args = [sys.executable, "-m", "monkeywrench.scenarios", "run", "soak", "--duration", "10m", "--report", "report"]
