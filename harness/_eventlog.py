@@ -1,8 +1,9 @@
 """A peer's events, in shared memory backed by a file: what it did survives its SIGKILL, and its reader's.
 
 An event is appended first and counted afterwards, so that a kill in between costs that event and no other.
-The file begins with three numbers of eight bytes, in the machine's own order: the count of the bytes that are whole, a
-word on the system call that the peer is in, and the fault that stops it. Records of one size follow. The few that have
+The file begins with four numbers of eight bytes, in the machine's own order: the count of the bytes that are whole, a
+word on the system call that the peer is in, the fault that stops it, and whether it has told how it ended. Records of
+one size follow. The few that have
 a text say where it is; texts grow from the end of the file towards its beginning.
 """
 
@@ -20,8 +21,8 @@ from ._errors import HistoryError
 
 # The numbers are written through a view, which stores each at once. struct.pack_into would clear the bytes first
 # and then set them one by one: a kill in between would lose the whole log.
-_WHOLE, _CALL, _FAULT = 0, 1, 2
-_HEAD = 24
+_WHOLE, _CALL, _FAULT, _ENDED = range(4)
+_HEAD = 32
 # Time in ns, code, process, producer, number, where the text is (0: none). With the time first, and its most
 # significant byte first, records in the order of their bytes are in the order of time: histories are merged by that.
 RECORD = struct.Struct(">QBHHII")
@@ -75,6 +76,7 @@ class Recorder:
         self._capacity = capacity
         self._process = process
         self._last_ns = 0
+        self._last_text = b"", 0
         self._numbers = memoryview(self._map)[:_HEAD].cast("Q")
         self._numbers[_WHOLE] = self._end
 
@@ -103,6 +105,9 @@ class Recorder:
         self._numbers[_WHOLE] = self._end = end
 
     def _leave_text(self, text: bytes) -> int:
+        """Return where a text is: the same as before is there already, for an operation may fail very often of one."""
+        if text == self._last_text[0]:
+            return self._last_text[1]
         room = self._room - _LENGTH.size - len(text)
         at = self._capacity - room
         if room < self._end or at > _MOST_TEXTS:
@@ -110,6 +115,7 @@ class Recorder:
         _LENGTH.pack_into(self._map, room, len(text))
         self._map[room + _LENGTH.size : self._room] = text
         self._room = room
+        self._last_text = text, at
         return at
 
     def _full(self) -> None:
@@ -140,6 +146,15 @@ class Recorder:
         """Return the fault of which word was left."""
         return self._numbers[_FAULT]
 
+    def note_exit(self, **how: Any) -> None:
+        """Record how the peer ends. That is told then: its parent need not."""
+        self.note(f="exit", **how)
+        self._numbers[_ENDED] = 1
+
+    def exit_is_noted(self) -> bool:
+        """Return whether the peer itself has told how it ended."""
+        return bool(self._numbers[_ENDED])
+
     def whole(self) -> int:
         """Return how many bytes of events there are: it grows whenever the peer does something."""
         return self._numbers[_WHOLE]
@@ -151,7 +166,7 @@ class Log:
     def __init__(self, path: str) -> None:
         self._file = open(path, "rb", buffering=0)
         head = self._file.read(_HEAD)
-        numbers = memoryview(head).cast("Q") if len(head) == _HEAD else (_HEAD, 0, 0)
+        numbers = memoryview(head).cast("Q") if len(head) == _HEAD else (_HEAD, 0, 0, 0)
         self._whole: int = max(numbers[_WHOLE], _HEAD)
         self._capacity = os.fstat(self._file.fileno()).st_size
 

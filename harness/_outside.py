@@ -131,10 +131,12 @@ class Outside:
         call = {"call": {"n": count, "name": _gate.name_of(number), "done": done}} if count else {}
         self._notes.note(f="strike", process=peer.name, fault=index, posix=fault.posix, **call)
         fault.strike(self._scene(peer.pid))
-        if fault.pause_s is None:
+        if fault.pause_s is not None:
+            # It may be paused already: the later end holds.
+            moment = time.monotonic() + fault.pause_s
+            self._resumes[peer.pid] = max(moment, self._resumes.get(peer.pid, moment))
+        elif peer.pid not in self._resumes:
             os.kill(peer.pid, signal.SIGCONT)
-        else:
-            self._resumes[peer.pid] = time.monotonic() + fault.pause_s
 
     def _missed(self, index: int, why: str) -> None:
         self._notes.note(f="missed", process=self._faults[index].peer, fault=index, why=why)

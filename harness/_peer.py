@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import sys
 import threading
 import traceback
 from collections.abc import Callable
@@ -25,6 +24,8 @@ TOKEN_BYTES = 2
 CRASHED = 70  # EX_SOFTWARE of sysexits.h
 _NOTES_CAPACITY = 1 << 20
 _CENSUS_CAPACITY = 1 << 25
+# Of what an error says of itself, the beginning; of a traceback, the end.
+_LONGEST_TEXT, _LONGEST_TRACE = 500, 1 << 16
 # How often in a row an operation may fail because of faults; then it is let through.
 _ATTEMPTS = 100
 
@@ -103,13 +104,13 @@ def run(stage: Stage, part: Part, recorder: log.Recorder, root: int) -> int:
         _play(stage, part, recorder, nemesis)
     except BaseException as error:  # whatever a queue raises ends the peer, and is told
         _gate.set_warden(None)
-        recorder.note(f="exit", code=CRASHED, error="".join(traceback.format_exception(_stacks.without_harness(error))))
+        trace = "".join(traceback.format_exception(_stacks.without_harness(error)))
+        recorder.note_exit(code=CRASHED, error=trace[-_LONGEST_TRACE:])
         return CRASHED
     finally:
         _gate.set_warden(None)
-        for stream in (sys.stdout, sys.stderr):
-            stream.flush()
-    recorder.note(f="exit", code=0)
+        _system.flush()
+    recorder.note_exit(code=0)
     return 0
 
 
@@ -176,7 +177,7 @@ def _produce(stage: Stage, part: Part, recorder: log.Recorder, nemesis: Nemesis,
         except Exception as error:
             if not nemesis.excuses(error):
                 raise
-            record(log.ENQUEUE_FAIL, part.producer, number, f"{error!r}".encode())
+            record(log.ENQUEUE_FAIL, part.producer, number, _told(error))
             continue
         record(log.ENQUEUE_OK, part.producer, number)
         if part.faults:
@@ -195,7 +196,7 @@ def _consume(stage: Stage, part: Part, recorder: log.Recorder, nemesis: Nemesis,
         except Exception as error:
             if not nemesis.excuses(error):
                 raise
-            record(log.DEQUEUE_FAIL, text=f"{error!r}".encode())
+            record(log.DEQUEUE_FAIL, text=_told(error))
             failures += 1
             nemesis.spare(failures >= _ATTEMPTS)
             continue
@@ -211,6 +212,10 @@ def _consume(stage: Stage, part: Part, recorder: log.Recorder, nemesis: Nemesis,
         count += 1
         if part.faults:
             nemesis.ended(count)
+
+
+def _told(error: Exception) -> bytes:
+    return f"{error!r:.{_LONGEST_TEXT}}".encode(errors="replace")
 
 
 def _leaks(before: set[int], recorder: log.Recorder) -> None:

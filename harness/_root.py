@@ -83,8 +83,7 @@ def main(directory: Path, control: socket.socket, ancestor: int) -> int:
         end_children()
         return 1
     finally:
-        for stream in (sys.stdout, sys.stderr):
-            stream.flush()
+        _system.flush()
     return 0
 
 
@@ -383,7 +382,7 @@ class _Trial:
         if output:
             self._notes.note(f="output", process=part.name, text=output)
         if code < 0:
-            name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
+            name = _system.signal_name(-code)
             by_harness = {"by_harness": True} if self._harness_kills else {}
             self._notes.note(
                 f="exit",
@@ -392,8 +391,8 @@ class _Trial:
                 **by_harness,
                 **({"error": output} if output else {}),
             )
-        elif code not in (0, _peer.CRASHED):
-            self._notes.note(f="exit", process=part.name, code=code)
+        elif not self._recorders[part.name].exit_is_noted():
+            self._notes.note(f="exit", process=part.name, code=code, untold=True)
 
     def _tell_where(self, f: str, watch: _Watch) -> None:
         """Ask every peer that should move where it is: nobody has for too long, or nobody wants to wait any more."""

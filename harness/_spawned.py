@@ -39,6 +39,8 @@ from .faults import Fault, Scene
 FUNCTION_FILE, SETTINGS_FILE, RESULT_FILE = "function.pickle", "settings.json", "result.pickle"
 OUTPUT_FILE = "output"
 CRASHED = 70
+# What this root calls itself among the peer's files: no peer can be called so.
+_ROOT = "~root"
 _TICK_S = 0.05
 _CAPACITY = 1 << 16
 _LONGEST_PACKET = 1 << 16
@@ -68,7 +70,7 @@ def main(directory: Path, channel: socket.socket, ancestor: int) -> int:
         return 1
     except BaseException:  # the client shows it
         traceback.print_exc()
-        sys.stderr.flush()
+        _system.flush()
         return 1
     finally:
         end_children()
@@ -91,7 +93,7 @@ class _Root:
         self._name = name
         self._planned = planned
         self._seed = seed
-        self._notes = log.Recorder(str(directory / f"root{NEMESIS_SUFFIX}"), _CAPACITY)
+        self._notes = log.Recorder(str(directory / f"{_ROOT}{NEMESIS_SUFFIX}"), _CAPACITY)
         self._events = log.Recorder(str(directory / f"{name}{LOG_SUFFIX}"), _CAPACITY)
         self._outside = Outside(planned, self._notes, lambda pid: Scene(pid, None, directory))
         self._before: str | None = None
@@ -194,11 +196,18 @@ class _Root:
             nemesis.tell_what_did_not_strike()
             (self._directory / RESULT_FILE).write_bytes(cloudpickle.dumps(result))
         except SystemExit as error:
-            return error.code if isinstance(error.code, int) else 0 if error.code is None else 1
+            return _status_of(error)
         except BaseException as error:  # whatever it raises is told
             traceback.print_exception(_stacks.without_harness(error))
             return CRASHED
         finally:
-            for stream in (sys.stdout, sys.stderr):
-                stream.flush()
+            _system.flush()
         return 0
+
+
+def _status_of(end: SystemExit) -> int:
+    """Return the exit status of a program that ends so; a code that is none is printed, as Python does."""
+    if end.code is None or isinstance(end.code, int):
+        return (end.code or 0) & 0xFF
+    print(end.code, file=sys.stderr)  # noqa: T201 -- this is what the user's function says
+    return 1

@@ -5,6 +5,7 @@ On a system without these, the functions do what they can and say so by what the
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import io
 import os
@@ -65,6 +66,18 @@ def redirect(path: Path | str) -> None:
             text.reconfigure(line_buffering=True)  # what a process said before its SIGKILL was said
 
 
+def flush() -> None:
+    """Write out what this process has printed. A program may have closed these streams, or replaced them."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, ValueError, OSError):
+            stream.flush()
+
+
+def signal_name(number: int) -> str:
+    """Return what a signal is called; of a real-time signal, which has no name of its own, the number."""
+    return signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
+
+
 def children() -> list[int]:
     """Return the pids of this process's children, adopted ones and zombies included; empty where /proc is missing."""
     found: list[int] = []
@@ -100,8 +113,9 @@ def asleep(pid: int) -> str:
 def _stat(pid: int) -> list[str]:
     """Return the fields of /proc/PID/stat from the state on; none where there are none."""
     try:
-        with open(f"/proc/{pid}/stat") as file:
-            return file.read().rpartition(")")[2].split()
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            # The name before it may be of any bytes.
+            return file.read().rpartition(b")")[2].decode().split()
     except OSError:
         return []
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Self
 
-from . import _client, _spawned, _stacks, _travel
+from . import _client, _spawned, _stacks, _system, _travel
 from ._errors import HarnessError, PeerError, PlanError
 from ._eventlog import read_records
 from ._files import NEMESIS_SUFFIX, ROOT_OUTPUT_FILE
@@ -172,11 +172,21 @@ class Peer:
         if self._expected_end:
             with contextlib.suppress(HarnessError):
                 self.join(_TO_END_S)  # it was told to, and may be about to
-        if self.running:
-            return f"{self.name} (pid {self.pid}) still runs" + "".join(f"\n    {line}" for line in self.stack())
+        try:
+            if self.running:
+                return f"{self.name} (pid {self.pid}) still runs" + "".join(f"\n    {line}" for line in self.stack())
+        except HarnessError as error:
+            return f"nobody knows what became of {self.name} (pid {self.pid}): {error}"
         if self.exitcode and not self._expected_end and not any(self._faults[n["fault"]].final for n in self._strikes):
-            return f"{self.name} ended by {_how(self.exitcode)}"
+            return f"{self.name} ended by {self.ended_by}"
         return self.missed[0] if self.missed else None
+
+    @property
+    def ended_by(self) -> str:
+        """How it ended, in words: by an exit status, or by a signal; of use when it has ended."""
+        if self.exitcode is not None and self.exitcode < 0:
+            return _system.signal_name(-self.exitcode)
+        return f"exit status {self.exitcode}"
 
     def stack(self) -> list[str]:
         """Return where its main thread is, innermost frame first; empty where it gives no sign of life."""
@@ -232,14 +242,19 @@ class Peer:
 
         Raises PeerError if it did not return, with its traceback; HarnessError when the time is up.
         """
+        result = self._directory / _spawned.RESULT_FILE
         if self.join(timeout_s) != 0:
             raise self._error()
-        return pickle.loads((self._directory / _spawned.RESULT_FILE).read_bytes())
+        if not result.exists():
+            raise self._error("without having returned")
+        return pickle.loads(result.read_bytes())
 
     # -- what can be done to it --------------------------------------------------------------------------------------
 
     def kill(self, signal_name: str = "SIGKILL") -> None:
-        """Send it a signal, and return at once."""
+        """Send it a signal, and return at once. Raises PlanError for a name that no signal has."""
+        if signal_name not in signal.Signals.__members__:
+            raise PlanError(f"{signal_name!r} is no signal; there are {', '.join(signal.Signals.__members__)}")
         self._expected_end = True
         self._signal(signal.Signals[signal_name])
 
@@ -322,10 +337,4 @@ class Peer:
         self._expected_end = True  # whoever asked is told now, and need not be told again
         struck = "".join(f"\n  fault: {sentence}" for sentence in self.struck)
         output = "".join(f"\n  {line}" for line in self.output.splitlines())
-        return PeerError(f"{self.name} ended by {_how(self.exitcode)}{' ' if when else ''}{when}{struck}{output}")
-
-
-def _how(exitcode: int | None) -> str:
-    if exitcode is not None and exitcode < 0:
-        return signal.Signals(-exitcode).name
-    return f"exit status {exitcode}"
+        return PeerError(f"{self.name} ended by {self.ended_by}{' ' if when else ''}{when}{struck}{output}")

@@ -404,7 +404,8 @@ def _tell(report: pytest.TestReport, told: Verdict | Survey) -> None:
 
 def _told(peer: Peer, trouble: str | None) -> str:
     """Return how a spawned peer ended, what befell it, and what it wrote."""
-    lines = [trouble or f"{peer.name} ended as it should"]
+    end = f"ended by {peer.ended_by}" if peer.exitcode else "ended as it should"
+    lines = [trouble or f"{peer.name} {end}"]
     lines += [f"  fault: {sentence}" for sentence in peer.struck]
     return "\n".join(lines + [f"  {line}" for line in peer.output.splitlines()])
 

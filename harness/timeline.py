@@ -81,7 +81,7 @@ def _is_remarkable(event: Event) -> bool:
 
 
 def _is_strike_or_end(event: Event) -> bool:
-    return event.f == "strike" or (event.f == "exit" and event.value.get("code") != 0)
+    return event.f == "strike" or (event.f == "exit" and (event.value.get("code") != 0 or "untold" in event.value))
 
 
 def _lines(events: list[Event], evidence: set[int], history: History) -> Iterator[str]:

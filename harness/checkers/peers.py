@@ -34,7 +34,9 @@ def crashed(ledger: Ledger) -> Checked:
         how = f"signal {event.value['signal']}" if "signal" in event.value else f"exit status {event.value.get('code')}"
         trace = (event.error or "").rstrip().splitlines()
         last = f": {trace[-1]}" if trace else ""
-        yield Finding("crashed", f"{process} ended by {how}{last}", (process,), (event.index,), tuple(trace))
+        # It went without a word, from the middle of what it was to do: os._exit(), or C code's exit().
+        where = f" inside its {ledger.doing(process)}" if event.value.get("untold") else ""
+        yield Finding("crashed", f"{process} ended by {how}{where}{last}", (process,), (event.index,), tuple(trace))
 
 
 def leaked(ledger: Ledger) -> Checked:
@@ -81,4 +83,4 @@ def _side(peer: str) -> str:
 
 
 def _orderly(event: Event) -> bool:
-    return bool(event.value.get("code") == 0)
+    return event.value.get("code") == 0 and not event.value.get("untold")

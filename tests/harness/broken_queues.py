@@ -683,6 +683,16 @@ class ExitsOnEPIPE(Slots):
             os._exit(3)
 
 
+@broken("crashed", says="producer-0 ended by exit status 0 inside its put 6$")
+class LeavesInTheMiddle(Counting):
+    """Whoever has what it wants ends its process: with success, and without a word."""
+
+    def put(self, end: Any, message: Any) -> None:
+        if message[:2] == (0, 5):
+            os._exit(0)
+        super().put(end, message)
+
+
 @broken("crashed", says="producer-0 ended by signal SIGSEGV", also=("stuck",))
 class SegmentationFault(Counting):
     """C code that falls."""

@@ -283,6 +283,15 @@ def test_pause_is_as_long_as_it_says():
     assert max(later - earlier for earlier, later in itertools.pairwise(times)) > 0.45e9
 
 
+def test_pause_goes_on_whatever_else_befalls_the_peer():
+    trial = Trial(seed=3, messages=20).pause("producer-0", at=elapsed(0), seconds=0.5)
+    verdict = trial.foreign("producer-0", at=elapsed(0.2)).run()
+    times = [
+        event.time_ns for event in verdict.history.events if event.process == "producer-0" and event.f == "enqueue"
+    ]
+    assert max(later - earlier for earlier, later in itertools.pairwise(times)) > 0.45e9
+
+
 def test_pause_longer_than_the_patience_is_not_stuck():
     verdict = Trial(seed=3, messages=20, patience_s=0.5).pause("producer-0", at=messages(5), seconds=1.5).run()
     assert verdict.valid, verdict

@@ -141,6 +141,16 @@ def test_history_of_nothing_is_unknown():
     assert judge(History(Plan(queue="q", seed=1), Guarantees(), [])).status == "unknown"
 
 
+def test_the_same_text_again_takes_no_room(tmp_path):
+    path = str(tmp_path / "p.events")
+    recorder = log.Recorder(path, 1 << 14)
+    for number in range(200):
+        recorder.append(log.ENQUEUE_FAIL, number=number, text=b"OSError(5, 'Input/output error')" * 5)
+    recorder.append(log.ENQUEUE_FAIL, text=b"another")
+    *same, another = (record.text for record in log.read_records(path))
+    assert (len(same), len(set(same)), another) == (200, 1, "another")
+
+
 def test_count_is_whole_at_every_instant(tmp_path):
     """Another process that looks at any moment, as after a SIGKILL at any moment, sees a count that is one."""
     path = str(tmp_path / "p.events")
@@ -148,11 +158,11 @@ def test_count_is_whole_at_every_instant(tmp_path):
     reader = (
         "import mmap, sys\n"
         "with open(sys.argv[1], 'r+b') as file:\n"
-        "    numbers = memoryview(mmap.mmap(file.fileno(), 24)).cast('Q')\n"
+        "    numbers = memoryview(mmap.mmap(file.fileno(), 32)).cast('Q')\n"
         "print('ready', flush=True)\n"
         "bad = 0\n"
         "while (count := numbers[0]) < 4_000_000:\n"
-        "    bad += (count - 24) % 21 != 0\n"
+        "    bad += (count - 32) % 21 != 0\n"
         "print(bad)\n"
     )
     with subprocess.Popen([sys.executable, "-c", reader, path], stdout=subprocess.PIPE, text=True) as process:

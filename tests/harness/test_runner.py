@@ -464,3 +464,15 @@ def test_peers_that_nobody_let_run_are_not_stuck(tmp_path):
         verdict = Trial(Noted(), messages=3, large_every=0, patience_s=1).run()
         stood.result()
     assert verdict.valid, verdict
+
+
+class ClosesItsOutput(SimplePipeQueueAdapter):
+    def open(self, role):
+        sys.stdout.close()
+        sys.stderr = None
+        return super().open(role)
+
+
+def test_queue_may_close_its_output():
+    verdict = Trial(ClosesItsOutput(), messages=5).run()
+    assert verdict.valid, verdict

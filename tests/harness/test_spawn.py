@@ -174,6 +174,58 @@ def test_end_before_it_is_ready_is_told():
         peer.wait_ready()
 
 
+def goes(status):
+    os._exit(status)
+
+
+@pytest.mark.parametrize(("function", "status"), [(sys.exit, 0), (sys.exit, 256), (goes, 0)])
+def test_end_without_a_result_is_told(function, status):
+    with spawn(function, status) as peer, pytest.raises(PeerError, match="ended by exit status 0 without having retu"):
+        peer.result()
+
+
+def test_reason_that_a_function_exits_with_is_told():
+    with spawn(sys.exit, "no more disks") as peer, pytest.raises(PeerError, match="exit status 1\n  no more disks"):
+        peer.result()
+
+
+def test_end_by_a_signal_without_a_name_is_told():
+    with spawn(lambda: os.kill(os.getpid(), 40)) as peer, pytest.raises(PeerError, match="ended by signal 40"):
+        peer.result()
+
+
+def closes():
+    sys.stdout.close()
+    sys.stderr = None
+    return "done"
+
+
+def root():
+    return "done"
+
+
+def names_itself():
+    with open("/proc/self/comm", "wb") as file:
+        file.write(b"\xff\xfe")
+    waits()
+
+
+@pytest.mark.parametrize("function", [closes, root])
+def test_function_may_be_called_anything_and_close_its_output(function):
+    with spawn(function) as peer:
+        assert peer.result() == "done"
+
+
+def test_process_may_call_itself_anything():
+    with spawn(names_itself) as peer:
+        peer.wait_blocked()
+
+
+def test_signal_that_is_none_is_refused():
+    with spawn(waits) as peer, pytest.raises(PlanError, match=r"'SIGFOO' is no signal; there are .*SIGTERM"):
+        peer.kill("SIGFOO")
+
+
 def test_nothing_is_left_of_it_and_what_it_started():
     def starts_another():
         pid = os.fork()
