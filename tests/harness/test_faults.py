@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import tempfile
 
 import pytest
 from monkeywrench.harness import (
@@ -132,6 +133,15 @@ def test_right_queue_uses_or_refuses_what_it_finds(thing, history):
     assert verdict.valid, verdict
     refused = [event.error for event in verdict.history.events if event.f == "refused"]
     assert bool(refused) == (not history or thing not in ("fifo", "bytes", "torn"))
+
+
+def test_socket_is_put_in_place_however_long_the_path_is(tmp_path, monkeypatch):
+    """An address of a socket has 107 bytes at most; a path has many more."""
+    place = tmp_path / ("d" * 120)
+    place.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
+    verdict = Trial(seed=3, messages=5).stale("socket").run()
+    assert verdict.valid, verdict
 
 
 class Naive(Adapter):
