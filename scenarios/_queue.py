@@ -29,19 +29,22 @@ def put_message(path: Path, text: str, *, as_json: bool, timeout: float | None) 
         except json.JSONDecodeError as error:
             raise click.UsageError(f"MESSAGE is not JSON: {error}") from None
     try:
-        with warnings.catch_warnings(), SimplePipeQueue(path) as end:
-            # That the message is gone is said below, in this command's own words.
-            warnings.simplefilter("ignore", UndeliveredWarning)
-            end.put(message, timeout)
-            if all(holder.pid == os.getpid() for holder in holders(path)):
-                click.echo("Nobody else holds this FIFO; waiting until somebody takes the message.", err=True)
-                end.drain(timeout)
+        # That the message is gone is said below, in this command's own words.
+        with warnings.catch_warnings(record=True) as lost:
+            warnings.simplefilter("always", UndeliveredWarning)
+            with SimplePipeQueue(path) as end:
+                end.put(message, timeout)
+                if all(holder.pid == os.getpid() for holder in holders(path)):
+                    click.echo("Nobody else holds this FIFO; waiting until somebody takes the message.", err=True)
+                    end.drain(timeout)
     except queue.Full:
         return _fail(f"{path} was full for {timeout:g} s; the message was not put")
     except TimeoutError:
         return _fail(f"nobody took the message for {timeout:g} s; it is gone, for a FIFO keeps nothing by itself")
     except (PipeQueueError, OSError, TypeError, ValueError) as error:
         return _fail(_words(error))
+    if lost:
+        return _fail(f"who else held {path} has gone, and what was unread with it, for a FIFO keeps nothing by itself")
     return OK
 
 

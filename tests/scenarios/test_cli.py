@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 from monkeywrench.harness import History, Plan
+from monkeywrench.harness.holders import Holder
 from monkeywrench.pipes import SimplePipeQueue
+from monkeywrench.scenarios import _queue
 
 STANDARD = "multiprocessing.Queue"
 
@@ -250,6 +252,14 @@ def test_put_and_get_give_up_when_told(wrench, fifo_path):
     assert done.returncode == 1
     assert "nobody took the message for 0.1 s; it is gone" in done.stderr
     assert "Warning" not in done.stderr
+    Path(fifo_path).unlink()
+
+
+def test_put_says_so_if_the_message_goes_with_its_taker(fifo_path, monkeypatch, capsys):
+    # As if that process had ended as soon as it was seen.
+    monkeypatch.setattr(_queue, "holders", lambda _path: [Holder(os.getppid(), (3,), "python")])
+    assert _queue.put_message(fifo_path, "precious", as_json=False, timeout=1) == 1
+    assert "has gone, and what was unread with it" in capsys.readouterr().err
     Path(fifo_path).unlink()
 
 
