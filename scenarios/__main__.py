@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
+import sys
 from types import FrameType
 
 
@@ -17,6 +19,9 @@ def main() -> None:
 
     if catches:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Messages, and what peers said, may hold what no encoding has: that is written as Python writes it.
+        sys.stdout.reconfigure(errors="backslashreplace")
     command(prog_name="monkeywrench")
 
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import queue
 import stat
 import struct
+import sys
 import termios
 import warnings
 from pathlib import Path
 from typing import Any
 
 import click
+from monkeywrench.harness import jsontext
 from monkeywrench.harness.holders import holders
 from monkeywrench.pipes import PipeQueueError, SimplePipeQueue, UndeliveredWarning
 
@@ -25,8 +26,8 @@ def put_message(path: Path, text: str, *, as_json: bool, timeout: float | None) 
     message: Any = text
     if as_json:
         try:
-            message = json.loads(text)
-        except json.JSONDecodeError as error:
+            message = jsontext.loads(text)
+        except ValueError as error:
             raise click.UsageError(f"MESSAGE is not JSON: {error}") from None
     try:
         # That the message is gone is said below, in this command's own words.
@@ -50,6 +51,8 @@ def put_message(path: Path, text: str, *, as_json: bool, timeout: float | None) 
 
 def get_messages(path: Path, *, count: int, timeout: float | None) -> int:
     """Print so many messages, a line each. Return the exit status."""
+    # A number of any size is a message, and one that is taken and cannot be printed is lost.
+    sys.set_int_max_str_digits(0)
     try:
         with SimplePipeQueue(path) as end:
             for _ in range(count):

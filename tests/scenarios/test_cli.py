@@ -120,6 +120,8 @@ def test_unknown_has_an_exit_status_of_its_own(wrench, tmp_path):
         (["matrix", "--report", ""], "it is empty: a directory is expected"),
         (["queue", "pt"], "Did you mean 'put'?"),
         (["queue", "put", "x.fifo", "{", "--json"], "MESSAGE is not JSON"),
+        (["queue", "put", "x.fifo", "9" * 5000, "--json"], "MESSAGE is not JSON: a whole number in it has"),
+        (["queue", "put", "x.fifo", "[" * 100_000, "--json"], "in it are nested too deeply"),
     ],
 )
 def test_wrong_usage_says_what_is_right(wrench, tmp_path, args, message):
@@ -233,6 +235,14 @@ def test_message_goes_from_shell_to_shell(wrench, tmp_path, fifo_path):
         assert wrench("queue", "put", fifo_path, '[1, {"a": null}]', "--json").returncode == 0
         done = wrench("queue", "get", fifo_path, "--count", 2)
     assert (done.returncode, done.stdout) == (0, "hello\n[1, {'a': None}]\n")
+
+
+def test_message_of_any_kind_is_printed_once_it_is_taken(wrench, fifo_path):
+    with SimplePipeQueue(fifo_path, history=False) as queue:
+        queue.put_many([10**5000, "\ud800", ["\ud800"], "é"])
+        done = wrench("queue", "get", fifo_path, "--count", 4)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"1{'0' * 5000}\n\\ud800\n['\\ud800']\né\n"
 
 
 def test_put_that_nobody_else_holds_waits_for_a_taker(fifo_path):
