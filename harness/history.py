@@ -36,6 +36,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from . import jsontext
 from ._errors import HistoryError, PlanError
 from ._events import Event, Events
 from ._files import LOG_SUFFIX, NEMESIS_SUFFIX
@@ -101,7 +102,7 @@ class History:
         last_ns = 0
         for number, line in enumerate(lines, start=1):
             try:
-                fields = json.loads(line)
+                fields = jsontext.loads(line)
                 if header is None:
                     header = _header(fields)
                     continue

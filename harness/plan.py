@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
-from . import faults
+from . import faults, jsontext
 from ._errors import PlanError
 from .faults import QUEUE, Fault
 from .triggers import Ended
@@ -71,6 +72,8 @@ class Plan:
             value = getattr(self, name)
             if type(value) is not str or not value:
                 raise PlanError(f"{name}={value!r}: a name is allowed, such as 'multiprocessing.Queue'")
+        if re.search("[\ud800-\udfff]", self.name):
+            raise PlanError(f"name={self.name!r}: a name is allowed that can be written in UTF-8")
         for fault in self.faults:
             self._check(fault)
 
@@ -148,18 +151,18 @@ class Plan:
     def loads(cls, text: str, *, source: str = "the plan") -> Plan:
         """Return the plan in the text of a plan file. Raises PlanError that names *source* where it is none."""
         try:
-            return cls.from_json(json.loads(text))
+            return cls.from_json(jsontext.loads(text))
         except json.JSONDecodeError as error:
             hint = "; a history is for monkeywrench check" if error.msg == "Extra data" else ""
             raise PlanError(f"{source}, line {error.lineno}: not JSON: {error.msg}{hint}") from None
-        except PlanError as error:
+        except ValueError as error:  # a PlanError, too
             raise PlanError(f"{source}: {error}") from None
 
 
 def replacement_of(peer: str) -> str:
     """Return the name of the peer that takes the place of *peer*."""
-    name, _, generation = peer.partition(".")
-    return f"{name}.{int(generation or 0) + 1}"
+    name, _, generation = str(peer).partition(".")
+    return f"{name}.{int(generation) + 1 if generation.isdecimal() else 1}"
 
 
 def producer_indices(plan: Plan) -> dict[str, int]:

@@ -443,7 +443,8 @@ def to_json(trigger: Trigger) -> dict[str, Any]:
 
 def from_json(fields: Any) -> Trigger:
     """Return the trigger that ``to_json`` wrote. Raises PlanError for an unknown name, key or value."""
-    if not isinstance(fields, dict) or fields.get("trigger") not in TRIGGERS:
+    # Looked for in a tuple: a dict cannot be asked for a list or an object.
+    if not isinstance(fields, dict) or fields.get("trigger") not in tuple(TRIGGERS):
         raise PlanError(f"not a trigger: {fields!r}: its 'trigger' is one of {', '.join(TRIGGERS)}")
     kind = TRIGGERS[fields["trigger"]]
     settings = {key: value for key, value in fields.items() if key != "trigger"}

@@ -33,7 +33,8 @@ def to_json(fault: Fault) -> dict[str, Any]:
 
 def from_json(fields: Any) -> Fault:
     """Return the fault that ``to_json`` wrote. Raises PlanError for an unknown name, key or value."""
-    if not isinstance(fields, dict) or fields.get("fault") not in FAULTS:
+    # Looked for in a tuple: a dict cannot be asked for a list or an object.
+    if not isinstance(fields, dict) or fields.get("fault") not in tuple(FAULTS):
         raise PlanError(f"not a fault: {fields!r}: its 'fault' is one of {', '.join(FAULTS)}")
     kind = FAULTS[fields["fault"]]
     settings = {key: value for key, value in fields.items() if key != "fault"}

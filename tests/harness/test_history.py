@@ -70,6 +70,8 @@ def _lines(history):
             "fault 0: the plan has 0",
         ),
         (4, "\ufffd", "line 4: "),
+        (1, "[" * 100_000, "line 1: lists and objects in it are nested too deeply"),
+        (4, "9" * 5000, "line 4: a whole number in it has more than 4300 digits"),
     ],
 )
 def test_text_that_is_no_history_is_refused_with_its_line(history, line, text, message):

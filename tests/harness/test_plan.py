@@ -99,6 +99,8 @@ def test_every_fault_round_trips_through_a_plan(fault):
         ({"seed": True}, "seed=True: a whole number"),
         ({"patience_s": 0}, "patience_s=0: seconds from 0.1"),
         ({"queue": ""}, "queue='': a name is allowed"),
+        ({"name": "\ud800"}, "name='\\ud800': a name is allowed"),
+        ({"faults": (Kill("producer-x.y", messages(1), replace=True),)}, "no peer 'producer-x.y'"),
         (
             {"faults": (Kill("producer-2", messages(1)),)},
             "no peer 'producer-2' in this plan; its peers are producer-0, ",
@@ -162,6 +164,22 @@ def test_trigger_that_cannot_be_is_refused(make, message):
         (json.dumps({"plan": 1, "seed": 1}), "not a whole plan"),
         (json.dumps({**PLAN.to_json(), "faults": 3}), "faults=3: a list is expected"),
         (json.dumps({**PLAN.to_json(), "faults": [{"fault": "kil"}]}), "its 'fault' is one of kill, "),
+        ("[" * 100_000, "the plan: lists and objects in it are nested too deeply"),
+        ('{"plan": 1, "seed": ' + "9" * 5000 + "}", "the plan: a whole number in it has more than 4300 digits"),
+        (json.dumps({**PLAN.to_json(), "faults": [{"fault": ["x"]}]}), "its 'fault' is one of kill, "),
+        (
+            json.dumps({**PLAN.to_json(), "faults": [{"fault": "kill", "at": {"trigger": ["x"]}}]}),
+            "its 'trigger' is one of start, ",
+        ),
+        (
+            json.dumps(
+                {
+                    **PLAN.to_json(),
+                    "faults": [{"fault": "kill", "peer": ["x"], "at": {"trigger": "start"}, "replace": True}],
+                }
+            ),
+            "no peer ['x'] in this plan",
+        ),
         (
             json.dumps({**PLAN.to_json(), "faults": [{"fault": "kill", "at": {"trigger": "x"}}]}),
             "not a trigger",
