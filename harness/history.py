@@ -31,10 +31,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from . import jsontext
 from ._errors import HistoryError, PlanError
@@ -46,6 +47,7 @@ from .plan import HEAL_CONSUMER, Plan, producer_indices
 __all__ = ["Event", "Events", "History"]
 
 FORMAT = 1
+_TYPES = ("invoke", "ok", "fail", "info")
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,34 +159,96 @@ def _event(fields: Any, plan: Plan) -> Event:
         raise HistoryError(f"error={fields['error']!r}: a text is expected")
     if unknown := sorted(fields.keys() - set(Event._fields)):
         raise HistoryError(f"unknown in an event: {', '.join(unknown)}")
+    if fields["type"] not in _TYPES:
+        raise HistoryError(f"type={fields['type']!r}: allowed are {', '.join(_TYPES)}")
     event = Event(**fields)
     _check_value(event, plan)
     return event
 
 
-_NEEDS = {
-    "strike": ("fault",),
-    "missed": ("fault", "why"),
-    "stuck": ("seconds",),
-    "leak": ("kind", "what"),
-    "changed": ("what",),
-    "call": ("kind", "n", "size", "torn", "posix", "packet", "inside", "stack"),
-    "output": ("text",),
-    "grown": ("opened", "now"),
-    "shared": ("what",),
+class _Kind(NamedTuple):
+    """What a field of a value has to be: in words, and as a question."""
+
+    words: str
+    fits: Callable[[Any], object]
+
+
+# What an event's value has, by its ``f``. A name with a question mark may be missing, or null.
+_Shape = dict[str, _Kind]
+
+_TEXT = _Kind("a text", lambda value: type(value) is str)
+_TRUTH = _Kind("true or false", lambda value: type(value) is bool)
+_WHOLE = _Kind("a whole number", lambda value: type(value) is int)
+_SECONDS = _Kind("seconds from 0", lambda value: type(value) in (int, float) and 0 <= value < 1e9)
+_INSIDE = _Kind(
+    "an operation such as 'put 7'",
+    lambda value: type(value) is str and re.fullmatch("(put|get) [1-9][0-9]{0,18}|[a-z]+", value),
+)
+_CALL = _Kind(
+    "an object with n, name and done", lambda value: _fits(value, {"n": _WHOLE, "name": _TEXT, "done": _TRUTH})
+)
+_PLACE: _Shape = {"file": _TEXT, "line": _WHOLE, "function": _TEXT, "code?": _TEXT}
+_STACK = _Kind(
+    "a list of objects with file, line and function",
+    lambda value: type(value) is list and all(_fits(each, _PLACE) for each in value),
+)
+_SHAPES: dict[str, _Shape] = {
+    "strike": {
+        "fault": _WHOLE,
+        "inside?": _INSIDE,
+        "posix?": _TRUTH,
+        "tears?": _TRUTH,
+        "stack?": _STACK,
+        "call?": _CALL,
+    },
+    "missed": {"fault": _WHOLE, "why": _TEXT, "impossible?": _TRUTH},
+    "exit": {"code?": _WHOLE, "signal?": _TEXT, "by_harness?": _TRUTH},
+    "stuck": {"seconds": _SECONDS, "inside?": _INSIDE, "stack?": _STACK},
+    "where": {"seconds?": _SECONDS, "stack?": _STACK},
+    "deadline": {"seconds": _SECONDS},
+    "leak": {"kind": _TEXT, "what": _TEXT},
+    "changed": {"what": _TEXT},
+    "call": {
+        "kind": _TEXT,
+        "n": _WHOLE,
+        "size": _WHOLE,
+        "torn": _TRUTH,
+        "posix": _TRUTH,
+        "packet": _TRUTH,
+        "inside?": _INSIDE,
+        "stack": _STACK,
+    },
+    "output": {"text": _TEXT},
+    "grown": {"opened": _WHOLE, "now": _WHOLE},
+    "shared": {"what": _TEXT},
 }
 
 
 def _check_value(event: Event, plan: Plan) -> None:
     """Raise HistoryError unless the event's value is of the shape that its ``f`` has."""
-    value = event.value
-    names_message = event.f == "enqueue" or (event.f == "dequeue" and event.type == "ok" and type(value) is not dict)
-    if names_message and not (type(value) is list and [type(each) for each in value] == [int, int]):
-        raise HistoryError(f"value={value!r}: [producer, number] is expected of {event.type} {event.f}")
-    for name in _NEEDS.get(event.f, ()):
-        if not isinstance(value, dict) or name not in value:
-            raise HistoryError(f"value={value!r}: an object with {name!r} is expected of {event.f}")
+    value, shape = event.value, _SHAPES.get(event.f, {})
+    if event.f == "enqueue" or (event.f == "dequeue" and event.type == "ok" and type(value) is not dict):
+        if not (type(value) is list and [type(each) for each in value] == [int, int]):
+            raise HistoryError(f"value={value!r}: [producer, number] is expected of {event.type} {event.f}")
+    elif event.f == "dequeue" and event.type != "ok":
+        if value is not None:
+            raise HistoryError(f"value={value!r}: none is expected of {event.type} dequeue")
+    elif not isinstance(value, dict) and (shape or value is not None):
+        raise HistoryError(f"value={value!r}: an object is expected of {event.f}")
+    for name, kind in _misfits(value, shape):
+        raise HistoryError(f"{name}={value.get(name)!r}: {kind.words} is expected in the value of {event.f}")
     if event.f in ("strike", "missed") and value["fault"] not in range(len(plan.faults)):
         raise HistoryError(f"fault {value['fault']!r}: the plan has {len(plan.faults)}")
-    if event.f in ("exit", "deadline") and not isinstance(value, dict):
-        raise HistoryError(f"value={value!r}: an object is expected of {event.f}")
+
+
+def _misfits(value: Any, shape: _Shape) -> Iterator[tuple[str, _Kind]]:
+    """Yield the fields of an object which are not what they have to be."""
+    for field_name, kind in shape.items():
+        name = field_name.removesuffix("?")
+        given = value.get(name)
+        if not kind.fits(given) and (given is not None or name == field_name):
+            yield name, kind
+
+
+def _fits(value: Any, shape: _Shape) -> bool:
+    return isinstance(value, dict) and not any(_misfits(value, shape))

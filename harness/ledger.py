@@ -436,8 +436,8 @@ class Ledger:
         return {
             (producers[strike.planned.peer], int(strike.inside.removeprefix("put ")) - 1)
             for strike in self.strikes
-            if strike.event.value.get("tears") and (strike.inside or "").startswith("put ")
-            if strike.inside is not None
+            if strike.event.value.get("tears") and strike.planned.peer in producers
+            if strike.inside is not None and strike.inside.startswith("put ")
         }
 
     def why_missed(self, fault: int) -> str:

@@ -91,7 +91,7 @@ def counted(verdict: Verdict) -> list[CountedCall]:
         if event.f == "call":
             fields = dict(event.value)
             stack = fields.pop("stack")
-            inside = fields.pop("inside") or ""
+            inside = fields.pop("inside", None) or ""
             where = frame(stack[-1]) if stack else ""
             calls.append(CountedCall(peer=event.process, inside=inside, where=where, **fields))
     return calls

@@ -9,6 +9,7 @@ import pytest
 from monkeywrench.harness import Event, Guarantees, History, HistoryError, Plan, Trial, judge
 from monkeywrench.harness import _eventlog as log
 from monkeywrench.harness._events import Events
+from monkeywrench.harness.faults import Shrink
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +42,46 @@ def _lines(history):
     return list(history.lines())
 
 
+PLACE = {"file": "f", "line": 1, "function": "g"}
+
+
+@pytest.mark.parametrize(
+    ("f", "value", "message"),
+    [
+        ("where", None, "value=None: an object is expected of where"),
+        ("refused", 3, "value=3: an object is expected of refused"),
+        ("deadline", {}, "seconds=None: seconds from 0 is expected in the value of deadline"),
+        ("stuck", {"seconds": "x"}, "seconds='x': seconds from 0"),
+        (
+            "stuck",
+            {"seconds": 1, "stack": "x"},
+            "stack='x': a list of objects with file, line and function is expected",
+        ),
+        ("stuck", {"seconds": 1, "stack": [1]}, "stack=[1]: a list of objects"),
+        ("where", {"stack": [{**PLACE, "file": 1}]}, "a list of objects with file, line and function"),
+        ("strike", {"fault": True}, "fault=True: a whole number is expected"),
+        ("strike", {"fault": 0, "call": 5}, "call=5: an object with n, name and done is expected"),
+        ("strike", {"fault": 0, "inside": "put x"}, "an operation such as 'put 7' is expected"),
+        ("exit", {"signal": 9}, "signal=9: a text is expected"),
+        ("dequeue", [0, 0], "value=[0, 0]: none is expected of info dequeue"),
+        ("missed", {"fault": 0, "why": 3}, "why=3: a text is expected"),
+        ("grown", {"opened": "a", "now": 1}, "opened='a': a whole number is expected"),
+        ("output", {"text": None}, "text=None: a text is expected"),
+        ("call", {"kind": "read", "n": 1}, "size=None: a whole number is expected"),
+    ],
+)
+def test_value_of_the_wrong_shape_is_refused(f, value, message):
+    plan = Plan(queue="q", seed=1, faults=(Shrink(),))
+    lines = [
+        *History(plan, Guarantees(), []).lines(),
+        json.dumps({"index": 0, "time_ns": 1, "process": "p", "type": "info", "f": f, "value": value}),
+    ]
+    with pytest.raises(HistoryError) as caught:
+        History.parse(lines)
+    assert str(caught.value).startswith("the history, line 2: ")
+    assert message in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("line", "text", "message"),
     [
@@ -50,6 +91,11 @@ def _lines(history):
         (1, '{"history": 1, "plan": {}}', "line 1: not a plan"),
         (4, "{", "line 4: "),
         (4, "[]", "line 4: an object is expected"),
+        (
+            4,
+            '{"index": 1, "time_ns": 1, "process": "p", "type": "okay", "f": "x"}',
+            "type='okay': allowed are invoke, ok, fail, info",
+        ),
         (4, '{"index": "x"}', "line 4: index='x': an event has one, of type int"),
         (
             4,
@@ -62,7 +108,7 @@ def _lines(history):
             "[producer, number]",
         ),
         (4, '{"index": 1, "time_ns": 1, "process": "p", "type": "ok", "f": "dequeue"}', "[producer, number]"),
-        (4, '{"index": 1, "time_ns": 1, "process": "p", "type": "info", "f": "leak"}', "an object with 'kind'"),
+        (4, '{"index": 1, "time_ns": 1, "process": "p", "type": "info", "f": "leak"}', "an object is expected"),
         (4, '{"index": 1, "time_ns": 1, "process": "p", "type": "info", "f": "exit"}', "an object is expected"),
         (
             4,
