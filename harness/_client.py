@@ -38,13 +38,14 @@ class Ancestor:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
+        with _numbered_from_3(theirs) as theirs:
             owner, place = str(os.getpid()), tempfile.gettempdir()
             self.process = subprocess.Popen(
                 [sys.executable, "-P", "-c", _MAIN, str(theirs.fileno()), json.dumps(_path()), owner, place],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
+                stderr=None if _is_inherited(2) else subprocess.DEVNULL,
                 start_new_session=True,  # a Ctrl-C at the terminal is for the client to handle
             )
         try:
@@ -158,6 +159,21 @@ def is_readable(channel: socket.socket, within_s: float = 0) -> bool:
     poll = select.poll()
     poll.register(channel, select.POLLIN)
     return bool(poll.poll(within_s * 1000))
+
+
+def _numbered_from_3(theirs: socket.socket) -> socket.socket:
+    """Return the same socket by a number that is no standard stream's, as it may have where one of those is closed."""
+    import fcntl  # where there are no named pipes, there may be none
+
+    with theirs:
+        return socket.socket(fileno=fcntl.fcntl(theirs, fcntl.F_DUPFD_CLOEXEC, 3))
+
+
+def _is_inherited(descriptor: int) -> bool:
+    try:
+        return os.get_inheritable(descriptor)
+    except OSError:  # it is closed
+        return False
 
 
 def _path() -> list[str]:

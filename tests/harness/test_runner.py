@@ -5,6 +5,7 @@ import os
 import pickle
 import re
 import signal
+import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -298,6 +299,19 @@ class NeedsAnother(SimplePipeQueueAdapter):
         envelope = pickle.loads(super().get(end))
         assert isinstance(envelope, Envelope)
         return envelope.message
+
+
+@pytest.mark.parametrize("closed", [(0, 1), (2,), (0, 1, 2)])
+def test_process_without_standard_streams_can_run_trials(closed):
+    """What it opens next has their numbers, also the socket to its ancestor."""
+    code = (
+        "import os, sys\n"
+        "for number in map(int, sys.argv[1:]):\n"
+        "    os.close(number)\n"
+        "from monkeywrench.harness import Trial\n"
+        "os._exit(0 if Trial(messages=3, seed=1).stale('fifo').run().valid else 1)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code, *map(str, closed)], timeout=60).returncode == 0
 
 
 def test_adapter_that_cannot_make_its_queue_is_the_harness_failing_with_its_words():
