@@ -18,6 +18,8 @@ from monkeywrench.harness import jsontext
 from monkeywrench.harness.holders import holders
 from monkeywrench.pipes import PipeQueueError, SimplePipeQueue, UndeliveredWarning
 
+from .cli import refused, words
+
 OK, FAILED = 0, 1
 
 
@@ -43,7 +45,7 @@ def put_message(path: Path, text: str, *, as_json: bool, timeout: float | None) 
     except TimeoutError:
         return _fail(f"nobody took the message for {timeout:g} s; it is gone, for a FIFO keeps nothing by itself")
     except (PipeQueueError, OSError, TypeError, ValueError) as error:
-        return _fail(_words(error))
+        return _fail(words(error))
     if lost:
         return _fail(f"who else held {path} has gone, and what was unread with it, for a FIFO keeps nothing by itself")
     return OK
@@ -56,13 +58,19 @@ def get_messages(path: Path, *, count: int, timeout: float | None) -> int:
     try:
         with SimplePipeQueue(path) as end:
             for _ in range(count):
-                message = end.get(timeout)
-                click.echo(message if isinstance(message, str) else repr(message))
+                _print(end.get(timeout))
     except queue.Empty:
         return _fail(f"no message in {path}" + (f" for {timeout:g} s" if timeout else ""))
     except (PipeQueueError, OSError) as error:
-        return _fail(_words(error))
+        return _fail(words(error))
     return OK
+
+
+def _print(message: Any) -> None:
+    try:
+        click.echo(message if isinstance(message, str) else repr(message))
+    except OSError as error:  # not the queue's
+        raise refused(error) from None
 
 
 def inspect_fifo(path: Path) -> int:
@@ -116,13 +124,6 @@ def _kind(mode: int) -> str:
         stat.S_IFLNK: "symbolic link",
     }
     return kinds.get(stat.S_IFMT(mode), "device")
-
-
-def _words(error: Exception) -> str:
-    """Return what an error says, without its number."""
-    if isinstance(error, OSError) and error.strerror and error.filename:
-        return f"{error.filename}: {error.strerror}"
-    return str(error)
 
 
 def _fail(message: str) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -25,7 +24,7 @@ class _Console(Console):
 
     def on_broken_pipe(self) -> None:
         """End, as a process ends that SIGPIPE kills."""
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        cli.discard_output()
         raise SystemExit(cli.BROKEN_PIPE)
 
 

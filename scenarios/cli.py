@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,21 +31,20 @@ class _Group(click.Group):
             raise click.UsageError(_unknown("command", args[0], self.list_commands(ctx)), ctx)
         return super().resolve_command(ctx, args)
 
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        with _with_exit_status():  # --help and --version print while the arguments are read
+            return super().make_context(*args, **kwargs)
+
     def invoke(self, ctx: click.Context) -> Any:
-        try:
+        with _with_exit_status():
             return self._invoke(ctx)
-        except KeyboardInterrupt:
-            click.echo("Interrupted.", err=True)
-            ctx.exit(INTERRUPTED)
-        except BrokenPipeError:  # nobody reads what it prints: that is no finding
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            ctx.exit(BROKEN_PIPE)
 
     def _invoke(self, ctx: click.Context) -> Any:
         from monkeywrench.harness import HarnessError, HistoryError, PlanError
 
         # So that module:object finds what is in the working directory; last, so that it hides nothing.
-        sys.path.append(os.getcwd())
+        with contextlib.suppress(FileNotFoundError):  # it has been removed
+            sys.path.append(os.getcwd())
         try:
             return super().invoke(ctx)
         except (PlanError, HistoryError) as error:
@@ -52,6 +52,41 @@ class _Group(click.Group):
         except HarnessError as error:
             click.echo(f"Error: the harness itself, or the adapter, failed: {error}", err=True)
             ctx.exit(HARNESS)
+
+
+@contextlib.contextmanager
+def _with_exit_status() -> Iterator[None]:
+    """End with the exit status that says so when somebody interrupts, or the system refuses something."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        click.echo("Interrupted.", err=True)
+        raise click.exceptions.Exit(INTERRUPTED) from None
+    except OSError as error:
+        raise refused(error) from None
+
+
+def refused(error: OSError) -> click.exceptions.Exit:
+    """Say what the system refuses, and return the end of the command. Nothing more is printed."""
+    discard_output()
+    if isinstance(error, BrokenPipeError):  # nobody reads what it prints: that is no finding
+        return click.exceptions.Exit(BROKEN_PIPE)
+    with contextlib.suppress(OSError):  # of standard error as well
+        click.echo(f"Error: the system refuses: {words(error)}", err=True)
+    return click.exceptions.Exit(HARNESS)
+
+
+def discard_output() -> None:
+    """Have nothing printed any more: what could not be written would be tried again at the very end."""
+    if sys.stdout is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def words(error: Exception) -> str:
+    """Return what an error says, without its number."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error)
 
 
 def _unknown(what: str, name: str, known: list[str]) -> str:

@@ -164,6 +164,42 @@ def test_reader_that_has_gone_before_the_result_is_no_finding(tmp_path, name, fo
         assert "Traceback" not in told
 
 
+def test_reader_that_has_gone_before_the_help_is_no_finding():
+    with subprocess.Popen(command("--help"), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert (process.stderr.read(), process.wait(60)) == (b"", 141)
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["--help"],
+        ["list"],
+        ["doctor"],
+        ["run", "torn-write", "--trial", 1],
+        ["run", "torn-write", "--trial", 1, "--json"],
+        ["matrix", "torn-write", "--queue", "pipes.SimplePipeQueue", "--markdown"],
+    ],
+    ids=str,
+)
+def test_full_disk_is_no_finding(args):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command(*args), stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert done.returncode == 4, done.stderr
+    assert done.stderr.splitlines()[-1] == "Error: the system refuses: No space left on device"
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("args", [["list"], ["run", "torn-write", "--trial", 1]], ids=str)
+def test_commands_work_in_a_directory_that_is_gone(tmp_path, args):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    script = 'rmdir "$PWD"; exec "$@"'
+    words = ["sh", "-c", script, "sh", sys.executable, "-P", *command(*args)[1:]]
+    done = subprocess.run(words, cwd=gone, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_harness_that_fails_has_an_exit_status_of_its_own(wrench, tmp_path):
     (tmp_path / "mine.py").write_text(
         "from monkeywrench.harness.adapters.pipes import SimplePipeQueueAdapter\n"
@@ -243,6 +279,13 @@ def test_message_of_any_kind_is_printed_once_it_is_taken(wrench, fifo_path):
         done = wrench("queue", "get", fifo_path, "--count", 4)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == f"1{'0' * 5000}\n\\ud800\n['\\ud800']\né\n"
+
+
+def test_get_that_cannot_print_has_the_status_of_its_output(fifo_path):
+    with SimplePipeQueue(fifo_path, history=False) as queue, open("/dev/full", "w") as full:
+        queue.put("x")
+        done = subprocess.run(command("queue", "get", fifo_path), stdout=full, stderr=subprocess.PIPE, timeout=60)
+        assert (done.returncode, done.stderr) == (4, b"Error: the system refuses: No space left on device\n")
 
 
 def test_put_that_nobody_else_holds_waits_for_a_taker(fifo_path):
