@@ -294,9 +294,9 @@ def test_pause_is_as_long_as_it_says():
 
 
 def test_pause_goes_on_whatever_else_befalls_the_peer():
-    trial = Trial(seed=3, messages=20).pause("producer-0", at=elapsed(0), seconds=0.5)
-    verdict = trial.foreign("producer-0", at=elapsed(0.2)).run()
-    assert len(verdict.struck) == 2
+    trial = Trial(seed=3, messages=30).delay("producer-0", at=every(1), seconds=0.01)
+    verdict = trial.pause("producer-0", at=elapsed(0.05), seconds=0.5).foreign("producer-0", at=elapsed(0.2)).run()
+    assert len(verdict.struck) == 3
     own = [event for event in verdict.history.events if event.process == "producer-0" and event.f != "strike"]
     assert max(later.time_ns - earlier.time_ns for earlier, later in itertools.pairwise(own)) > 0.45e9
 
