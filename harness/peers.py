@@ -45,7 +45,8 @@ def spawn(
     whose end nothing of it is left.
 
     The function travels by value, and so do its arguments: it may be defined in a test. It runs in a fork of a fresh
-    interpreter, not of this process. It may call ``monkeywrench.harness.ready()``, which ``wait_ready`` waits for.
+    interpreter, not of this process. It may call ``monkeywrench.harness.ready()``, which ``wait_ready`` waits for. The
+    process ends with the function: threads that were not joined end then, and no ``atexit`` handler runs.
 
     name: what reports call it; the function's own name by default.
     faults: what befalls it; each names it as its peer. Triggers count its system calls, or go by the clock: nobody but
