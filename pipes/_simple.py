@@ -161,15 +161,19 @@ class SimplePipeQueue:
             self._claim_prefix = os.urandom(8)
             self._claim_numbers = itertools.count()
             self._fifo = fifo = Fifo(self._path, policy, self._capacity, self._mode)
-            if self._closed:  # meanwhile, by another thread, which found nothing to close
-                fifo.close()
-                raise closed_error(self._path)
+            self._let_go_if_closed(fifo)
             self._finalizers.append(weakref.finalize(self, fifo.close_at_exit))
             # A child of multiprocessing runs these, and on Python 3.11 neither atexit nor weakref.finalize.
             util = sys.modules.get("multiprocessing.util")
             if util is not None:
                 self._finalizers.append(util.Finalize(self, fifo.close_at_exit, exitpriority=0))
         return fifo
+
+    def _let_go_if_closed(self, fifo: Fifo) -> None:
+        """Close what was opened while another thread's `close()` found nothing to close yet."""
+        if self._closed:
+            fifo.close()
+            raise closed_error(self._path)
 
     def _forget_finalizers(self) -> None:
         finalizers, self._finalizers = self._finalizers, []
