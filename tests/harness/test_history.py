@@ -116,7 +116,7 @@ def test_value_of_the_wrong_shape_is_refused(f, value, message):
             "fault 0: the plan has 0",
         ),
         (4, "\ufffd", "line 4: "),
-        (1, "[" * 100_000, "line 1: lists and objects in it are nested too deeply"),
+        (1, "[" * 100_000, "line 1: lists and objects in it are nested more than 100 levels deep"),
         (4, "9" * 5000, "line 4: a whole number in it has more than 4300 digits"),
     ],
 )

@@ -164,7 +164,9 @@ def test_trigger_that_cannot_be_is_refused(make, message):
         (json.dumps({"plan": 1, "seed": 1}), "not a whole plan"),
         (json.dumps({**PLAN.to_json(), "faults": 3}), "faults=3: a list is expected"),
         (json.dumps({**PLAN.to_json(), "faults": [{"fault": "kil"}]}), "its 'fault' is one of kill, "),
-        ("[" * 100_000, "the plan: lists and objects in it are nested too deeply"),
+        ("[" * 100_000, "the plan: lists and objects in it are nested more than 100 levels deep"),
+        ("[" * 101 + "]" * 101, "the plan: lists and objects in it are nested more than 100 levels deep"),
+        ("[" * 100 + "]" * 100, "the plan: not a plan"),
         ('{"plan": 1, "seed": ' + "9" * 5000 + "}", "the plan: a whole number in it has more than 4300 digits"),
         (json.dumps({**PLAN.to_json(), "faults": [{"fault": ["x"]}]}), "its 'fault' is one of kill, "),
         (

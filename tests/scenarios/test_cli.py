@@ -121,7 +121,7 @@ def test_unknown_has_an_exit_status_of_its_own(wrench, tmp_path):
         (["queue", "pt"], "Did you mean 'put'?"),
         (["queue", "put", "x.fifo", "{", "--json"], "MESSAGE is not JSON"),
         (["queue", "put", "x.fifo", "9" * 5000, "--json"], "MESSAGE is not JSON: a whole number in it has"),
-        (["queue", "put", "x.fifo", "[" * 100_000, "--json"], "in it are nested too deeply"),
+        (["queue", "put", "x.fifo", "[" * 100_000, "--json"], "in it are nested more than 100 levels deep"),
     ],
 )
 def test_wrong_usage_says_what_is_right(wrench, tmp_path, args, message):
