@@ -9,7 +9,7 @@ import signal
 import time
 from pathlib import Path
 
-from . import _nemesis
+from . import _nemesis, _system
 
 _SIGNAL = int(getattr(signal, "SIGRTMAX", getattr(signal, "SIGUSR1", 0)))
 _LONGEST_S = 2.0
@@ -33,8 +33,10 @@ def tell(path: Path | str) -> None:
 
 def of(pid: int, path: Path) -> list[list[dict[str, object]]]:
     """Return the stacks of a child that tells them at *path*: outermost frames first, the main thread last. Of one that
-    has ended, is stopped, or does not answer, there are none.
+    has ended, is stopped, runs another program by now, or does not answer, there are none.
     """
+    if not _system.awaits(pid, _SIGNAL):
+        return []
     os.kill(pid, _SIGNAL)
     end = time.monotonic() + _LONGEST_S
     text = ""

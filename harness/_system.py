@@ -104,6 +104,16 @@ def stopped(pid: int) -> bool:
     return _stat(pid)[:1] == ["T"]
 
 
+def awaits(pid: int, number: int) -> bool:
+    """Whether a process does not end by this signal: it handles it, or will before it lets it through."""
+    try:
+        with open(f"/proc/{pid}/status", "rb") as file:
+            masks = [int(line.split()[1], 16) for line in file if line.startswith((b"SigBlk:", b"SigCgt:"))]
+    except OSError:  # it is gone, or there is no /proc: who asks is none the wiser
+        return True
+    return any(mask >> (number - 1) & 1 for mask in masks)
+
+
 def asleep(pid: int) -> str:
     """Return the processor time that a sleeping process has used, as text; empty if it does not sleep, or is gone."""
     fields = _stat(pid)

@@ -349,8 +349,8 @@ def monkeywrench(
 def fifo_path() -> Iterator[Path]:
     """A path for a FIFO, of this test's own. Whatever is left behind there when the test has ended fails it.
 
-    That is: the FIFO itself, any file beside it, and any process (this one too) which still has it open. The directory
-    is removed then, and also if this process is killed in the middle.
+    That is: the FIFO itself, and any file beside it, with who still has it open; and what this process has open there.
+    The directory is removed then, and also if this process is killed in the middle.
     """
     _need_fifos()
     from monkeywrench.harness import _client

@@ -3,7 +3,9 @@
 import os
 import signal
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import cloudpickle
 import pytest
@@ -219,6 +221,16 @@ def test_function_may_be_called_anything_and_close_its_output(function):
 def test_process_may_call_itself_anything():
     with spawn(names_itself) as peer:
         peer.wait_blocked()
+
+
+def test_peer_that_runs_another_program_has_no_stack_and_runs_on():
+    with spawn(os.execvp, "sleep", ["sleep", "600"]) as peer:
+        end = time.monotonic() + 60
+        while Path(f"/proc/{peer.pid}/comm").read_text() != "sleep\n":
+            assert time.monotonic() < end, "waited 60 s in vain for the other program"
+            time.sleep(0.01)
+        assert peer.stack() == []
+        assert peer.running
 
 
 def test_signal_that_is_none_is_refused():
