@@ -6,6 +6,7 @@ Guarantees may excuse loss, duplicates or order. Nothing excuses *stuck*, *corru
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -71,11 +72,13 @@ class Guarantees:
             most = getattr(self, name)
             if most is not None and (type(most) is not int or most < 1):
                 raise ValueError(f"{name}={most!r}: allowed are None (any number) and whole numbers from 1")
-        if not set(self.gate) <= set(CALL_KINDS):
-            raise ValueError(f"gate={self.gate!r}: allowed are {', '.join(CALL_KINDS)}")
-        unknown = sorted(set(self.types) - set(KEPT_TYPES))
-        if unknown or not self.types:
-            raise ValueError(f"types={self.types!r}: at least one, each out of {', '.join(KEPT_TYPES)}")
+        for name in ("duplicates", "foreign_bytes", "any_pace"):
+            if type(getattr(self, name)) is not bool:
+                raise ValueError(f"{name}={getattr(self, name)!r}: allowed are True and False")
+        if not _are_out_of(self.gate, CALL_KINDS):
+            raise ValueError(f"gate={self.gate!r}: a tuple is allowed, each out of {', '.join(CALL_KINDS)}")
+        if not _are_out_of(self.types, KEPT_TYPES) or not self.types:
+            raise ValueError(f"types={self.types!r}: a tuple is allowed, one at least, out of {', '.join(KEPT_TYPES)}")
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON's types."""
@@ -88,3 +91,8 @@ class Guarantees:
             return cls(**fields | {"types": tuple(fields["types"]), "gate": tuple(fields["gate"])})
         except (KeyError, TypeError, ValueError) as error:
             raise HistoryError(f"not a queue's guarantees: {fields!r} ({error})") from None
+
+
+def _are_out_of(names: object, known: tuple[str, ...]) -> bool:
+    """Whether these are names out of the known ones; and not one name, whose letters would be looked at."""
+    return not isinstance(names, str) and isinstance(names, Iterable) and all(name in known for name in names)

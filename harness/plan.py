@@ -80,7 +80,9 @@ class Plan:
     def _check(self, fault: Fault) -> None:
         known = self.peers + self.replacements
         if fault.peer not in (*known, QUEUE):
-            raise PlanError(f"no peer {fault.peer!r} in this plan; its peers are {', '.join(known)}")
+            # Nor is there one that would take its place.
+            there = ", ".join(name for name in known if name != replacement_of(fault.peer))
+            raise PlanError(f"no peer {fault.peer!r} in this plan; its peers are {there}")
         total = self.messages if fault.peer.startswith("producer") else self.messages * self.producers
         if fault.at.most_messages is not None and fault.at.most_messages > total:
             raise PlanError(f"{fault}: {fault.peer} sees at most {total} messages in this plan")

@@ -179,6 +179,18 @@ def test_limit_of_peers_that_cannot_be_is_refused(most):
         Guarantees(most_consumers=most)
 
 
+@pytest.mark.parametrize("name", ["duplicates", "foreign_bytes", "any_pace"])
+def test_promise_that_is_no_truth_is_refused(name):
+    with pytest.raises(ValueError, match=f"{name}='no': allowed are True and False"):
+        Guarantees(**{name: "no"})
+
+
+@pytest.mark.parametrize(("name", "value"), [("gate", "read"), ("gate", ("raed",)), ("types", "str"), ("types", ())])
+def test_names_that_are_no_tuple_of_them_are_refused(name, value):
+    with pytest.raises(ValueError, match=f"{name}=.*: a tuple is allowed"):
+        Guarantees(**{name: value})
+
+
 def test_library_that_is_not_installed_is_named_with_its_extra(monkeypatch):
     monkeypatch.delitem(sys.modules, "monkeywrench.harness.adapters.zeromq", raising=False)
     monkeypatch.setitem(sys.modules, "zmq", None)

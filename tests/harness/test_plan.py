@@ -84,6 +84,11 @@ def test_every_trigger_and_fault_is_in_a_round_trip():
     assert drawn == set(FAULTS.values())
 
 
+def test_peer_that_is_none_has_no_replacement_to_offer():
+    with pytest.raises(PlanError, match=r"its peers are producer-0, producer-1, consumer-0$"):
+        PLAN.with_faults(Kill("producer-9", messages(1), replace=True))
+
+
 @pytest.mark.parametrize("fault", ALL_FAULTS, ids=str)
 def test_every_fault_round_trips_through_a_plan(fault):
     plan = dataclasses.replace(PLAN, faults=(fault,))
