@@ -62,6 +62,9 @@ def run(
 
 def check_reach(plan: Plan, queue: Adapter) -> None:
     """Raise PlanError for a fault that cannot reach this queue, and for more peers than it is made for."""
+    fifo: object = queue.fifo(Path())
+    if fifo is not None and not isinstance(fifo, Path):
+        raise PlanError(f"{plan.queue}: its fifo() returned {fifo!r}: a pathlib.Path is expected, or None")
     for role, planned, most in (
         ("producer", plan.producers, queue.guarantees.most_producers),
         ("consumer", plan.consumers, queue.guarantees.most_consumers),
@@ -80,7 +83,7 @@ def check_reach(plan: Plan, queue: Adapter) -> None:
                 f"{fault}: {plan.queue} says that the gate sees {which}; "
                 "messages(n), elapsed(seconds) and blocked() reach every queue"
             )
-        if fault.needs_fifo and queue.fifo(Path()) is None:
+        if fault.needs_fifo and fifo is None:
             raise PlanError(
                 f"{fault}: {plan.queue} has no FIFO that a stranger could open: none that its fifo(directory) names"
             )

@@ -480,6 +480,18 @@ def test_peers_that_nobody_let_run_are_not_stuck(tmp_path):
     assert verdict.valid, verdict
 
 
+class NamesItsFIFOByText(SimplePipeQueueAdapter):
+    def fifo(self, directory):
+        return f"{directory}/queue.fifo"
+
+
+def test_fifo_that_is_no_path_is_refused():
+    with pytest.raises(
+        PlanError, match=r"its fifo\(\) returned '\./queue\.fifo': a pathlib\.Path is expected, or None"
+    ):
+        Trial(NamesItsFIFOByText(), messages=5).run()
+
+
 class ClosesItsOutput(SimplePipeQueueAdapter):
     def open(self, role):
         sys.stdout.close()
