@@ -467,7 +467,8 @@ class Fifo:
             if self._users:
                 # An eventfd is one descriptor, a pipe two; nobody reads either, so it stays readable.
                 os.write(self._wake[-1], (1).to_bytes(8, sys.byteorder))
-            while self.fd >= 0 and any(user.thread != me for user in self._users):
+            # Of a copy: who leaves waits for no lock.
+            while self.fd >= 0 and any(user.thread != me for user in tuple(self._users)):
                 # Who left without a word was interrupted by a signal's handler in the middle of leaving.
                 self._left.wait(_LEAVE_PATIENCE_S)
             if self._users:
