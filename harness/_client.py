@@ -133,7 +133,7 @@ class Ancestor:
                 progress()
             if time.monotonic() > end:
                 raise HarnessError(f"waited in vain for {what}")
-        packet = channel.recv(_LONGEST_PACKET)
+        packet = _next(channel)
         if not packet:
             raise HarnessError(f"the ancestor (pid {self.process.pid}) ended while it was awaited for {what}")
         answer: dict[str, Any] = json.loads(packet)
@@ -152,6 +152,16 @@ class Ancestor:
         """In a fork's child: let go of what is the parent's."""
         self._socket.close()
         self.process.returncode = 0  # not this process's child, and nothing to warn about
+
+
+def _next(channel: socket.socket) -> bytes:
+    """Return the next packet on a channel, or nothing at its end. If the other end has not read all that it was sent,
+    the system says that first, once, and has kept what came from there.
+    """
+    try:
+        return channel.recv(_LONGEST_PACKET)
+    except ConnectionResetError:
+        return channel.recv(_LONGEST_PACKET)
 
 
 def is_readable(channel: socket.socket, within_s: float = 0) -> bool:

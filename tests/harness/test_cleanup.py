@@ -2,9 +2,11 @@
 
 import os
 import signal
+import socket
+import time
 
 import pytest
-from monkeywrench.harness import HarnessError, Trial, _client, read
+from monkeywrench.harness import HarnessError, Trial, _client, read, spawn
 
 from ..attacks.killed_runs import alive, children, left_at, wait_for
 
@@ -45,6 +47,39 @@ def test_ancestor_killed_in_the_middle_is_a_clear_error(monkeypatch, tmp_path):
 def descendants(pid):
     found = children(pid)
     return found + [below for child in found for below in descendants(child)]
+
+
+def test_peer_whose_root_was_killed_before_it_had_read_everything_is_a_clear_error(own_ancestor):
+    with spawn(time.sleep, 600) as peer:
+        (root,) = children(own_ancestor.pid)
+        os.kill(root, signal.SIGSTOP)
+        peer.resume()
+        own_ancestor.send_signal(signal.SIGSTOP)  # which would tell of the root's end
+        os.kill(root, signal.SIGKILL)
+        own_ancestor.kill()
+        own_ancestor.wait()
+        with pytest.raises(HarnessError, match="ended while it was awaited for its end"):
+            peer.join()
+        assert "nobody knows what became of sleep" in peer.trouble
+
+
+@pytest.fixture
+def own_ancestor():
+    """An ancestor whose children are this test's alone."""
+    _client.close()
+    yield _client.ancestor().process
+    _client.close()
+
+
+def test_what_was_told_before_the_end_is_not_lost_with_what_was_not_read():
+    mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with mine:
+        with theirs:
+            theirs.send(b'{"ended": 0}')
+            mine.send(b'{"do": "stack"}')
+        assert _client.ancestor().receive(mine, time.monotonic(), "news") == {"ended": 0}
+        with pytest.raises(HarnessError, match="ended while it was awaited for news"):
+            _client.ancestor().receive(mine, time.monotonic(), "news")
 
 
 def test_descriptors_do_not_grow_with_trials():

@@ -161,6 +161,36 @@ def test_setup(in_setup): ...
     assert text.count("replay: monkeywrench replay ") == 5
 
 
+def test_killed_ancestor_fails_its_test_alone(theirs):
+    theirs.write(
+        """
+        import time
+        from monkeywrench.harness import _client
+
+        def kill_ancestor():
+            process = _client.ancestor().process
+            process.kill()
+            process.wait()
+
+        def test_fails(monkeywrench):
+            monkeywrench.spawn(time.sleep, 600, name="one")
+            kill_ancestor()
+            assert False
+
+        def test_passes(monkeywrench):
+            monkeywrench.spawn(time.sleep, 600, name="two")
+            monkeywrench.spawn(time.sleep, 600, name="three")
+            kill_ancestor()
+
+        def test_next(monkeywrench):
+            assert monkeywrench.spawn(int).result() == 0
+        """
+    )
+    result = theirs.run()
+    result.assert_outcomes(passed=2, failed=1, errors=1)
+    result.stdout.fnmatch_lines_random([f"nobody knows what became of {name} *" for name in ("one", "two", "three")])
+
+
 def test_settings_are_documented(theirs):
     theirs.write("def test_it(monkeywrench): ...")
     shown = theirs.run("--help").stdout.str()
