@@ -6,6 +6,7 @@ fixture is asked for.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import os
@@ -97,8 +98,9 @@ class Wrench:
         if self._watcher is not None:
             self._watcher.cancel()
             self._watcher.join()
-        for peer in self.peers:
-            peer.close()
+        with contextlib.ExitStack() as closing:  # all of them, whatever becomes of one: a time-out may interrupt it
+            for peer in self.peers:
+                closing.callback(peer.close)
 
     def _watch(self) -> None:
         """Have a thread tell where the peers are, if pytest-timeout's is to end this process: nobody could later."""

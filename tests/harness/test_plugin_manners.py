@@ -161,6 +161,33 @@ def test_setup(in_setup): ...
     assert text.count("replay: monkeywrench replay ") == 5
 
 
+def test_every_peer_is_closed_whatever_becomes_of_another(theirs):
+    theirs.write(
+        """
+        import os, time
+        import pytest
+
+        peers = []
+
+        def test_it(monkeywrench):
+            peers.extend(monkeywrench.spawn(time.sleep, 600) for _ in range(3))
+
+            def close():
+                raise OSError("cannot be closed")
+
+            peers[1].close = close
+
+        def test_next():
+            for peer in (peers[0], peers[2]):
+                with pytest.raises(ProcessLookupError):
+                    os.kill(peer.pid, 0)
+        """
+    )
+    result = theirs.run()
+    result.assert_outcomes(passed=2, errors=1)
+    assert "cannot be closed" in result.stdout.str()
+
+
 def test_killed_ancestor_fails_its_test_alone(theirs):
     theirs.write(
         """
