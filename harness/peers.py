@@ -113,6 +113,8 @@ class Peer:
         self._is_blocked = False
         self._stack: list[dict[str, Any]] | None = None
         self._expected_end = may_fail
+        # Of one that is closed, what its files said: its output, and what its faults noted.
+        self._kept: tuple[str, list[dict[str, Any]]] | None = None
         data = _travel.dumps(*what)
         self._resources = contextlib.ExitStack()
         with contextlib.ExitStack() as resources:
@@ -126,6 +128,7 @@ class Peer:
             end = time.monotonic() + self._timeout_s()
             while not self.pid:
                 self._take(self._receive(end, "its start"))
+            resources.callback(self._keep)
             self._resources = resources.pop_all()
 
     def __enter__(self) -> Self:
@@ -149,7 +152,7 @@ class Peer:
     @property
     def output(self) -> str:
         """What it has written to its standard output and error so far, tracebacks and logging included."""
-        return _stacks.tail(self._directory / _spawned.OUTPUT_FILE)
+        return self._said[0]
 
     @property
     def struck(self) -> tuple[str, ...]:
@@ -269,13 +272,21 @@ class Peer:
 
     def close(self) -> None:
         """End it, if it still runs, and whatever it has started; return when nothing of it is left."""
+        if self._kept is not None:
+            return
         with self._resources, contextlib.suppress(HarnessError):
-            if (
-                self.running
-            ):  # or else its root is about to end, too, and may have something to do (coverage saves then)
+            # Or else its root is about to end, too, and may have something to do (coverage saves then).
+            if self.running:
+                self._expected_end = True
                 self._ancestor.abort(self._directory)
             while True:
-                self._receive(time.monotonic() + DEFAULT_TIMEOUT_S, "its end")
+                self._take(self._receive(time.monotonic() + DEFAULT_TIMEOUT_S, "its end"))
+
+    def _keep(self) -> None:
+        """Remember what its files say: they go, as does what would tell how it ended."""
+        self._kept = self._said
+        if self.exitcode is None:
+            self.exitcode = -signal.SIGKILL  # as all that is left of it, by whoever ended its root
 
     # -- the channel -------------------------------------------------------------------------------------------------
 
@@ -329,10 +340,16 @@ class Peer:
         return self._notes("strike")
 
     def _notes(self, f: str) -> list[dict[str, Any]]:
-        found = []
+        return [note for note in self._said[1] if note["f"] == f]
+
+    @property
+    def _said(self) -> tuple[str, list[dict[str, Any]]]:
+        if self._kept is not None:
+            return self._kept
+        notes: list[dict[str, Any]] = []
         for path in sorted(self._directory.glob(f"*{NEMESIS_SUFFIX}")):
-            found += [json.loads(record.text) for record in read_records(str(path))]
-        return [note for note in found if note["f"] == f]
+            notes += [json.loads(record.text) for record in read_records(str(path))]
+        return _stacks.tail(self._directory / _spawned.OUTPUT_FILE), notes
 
     def _error(self, when: str = "") -> PeerError:
         self._expected_end = True  # whoever asked is told now, and need not be told again

@@ -218,6 +218,44 @@ def test_killed_ancestor_fails_its_test_alone(theirs):
     result.stdout.fnmatch_lines_random([f"nobody knows what became of {name} *" for name in ("one", "two", "three")])
 
 
+def test_peer_that_is_closed_before_its_test_ends_is_told_of(theirs):
+    theirs.write(
+        """
+        import signal, time
+        from monkeywrench.harness import start
+        from monkeywrench.harness.faults import Kill
+
+        def test_ended(monkeywrench):
+            with monkeywrench.spawn(print, "said", name="ended") as peer:
+                assert peer.result() is None
+            assert peer.output == "said\\n"
+
+        def test_struck(monkeywrench):
+            with monkeywrench.spawn(int, name="struck", faults=[Kill("struck", start())]) as peer:
+                assert peer.join() == -signal.SIGKILL
+            assert peer.struck
+
+        def test_closed(monkeywrench):
+            with monkeywrench.spawn(time.sleep, 600, name="closed") as peer:
+                assert peer.running
+            assert not peer.running
+            assert peer.exitcode == -signal.SIGKILL
+
+        def test_crashed(monkeywrench):
+            with monkeywrench.spawn(int, "no number", name="crashed") as peer:
+                peer.join()
+
+        def test_fails(monkeywrench):
+            with monkeywrench.spawn(time.sleep, 600, name="beside"):
+                assert False
+        """
+    )
+    result = theirs.run()
+    result.assert_outcomes(passed=4, failed=1, errors=1)
+    result.stdout.fnmatch_lines(["crashed ended by exit status 70", "  ValueError: *'no number'"])
+    result.stdout.fnmatch_lines(["beside ended by SIGKILL"])
+
+
 def test_settings_are_documented(theirs):
     theirs.write("def test_it(monkeywrench): ...")
     shown = theirs.run("--help").stdout.str()
