@@ -13,7 +13,6 @@ import pickle
 import shutil
 import signal
 import socket
-import sys
 import threading
 import traceback
 from collections.abc import Iterator
@@ -131,7 +130,7 @@ class _Stage:
                 _stacks.tell(self._directory / f"{name}{STACK_SUFFIX}")
                 status = _Peer(self._adapter, theirs, name).obey()
             finally:
-                sys.stdout.flush()
+                _system.flush()
                 os._exit(status)
         theirs.close()
         socket.send_fds(self._channel, [pickle.dumps(pid)], [ours.fileno()])

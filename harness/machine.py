@@ -29,7 +29,7 @@ from hypothesis import strategies as st
 from hypothesis.control import current_build_context, currently_in_test_context
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, precondition, rule
 
-from . import _client, _commanded, _nemesis, _travel
+from . import _client, _commanded, _nemesis, _system, _travel
 from ._errors import HarnessError
 from ._imports import imports
 from .adapters import DEFAULT, Adapter, made
@@ -569,4 +569,4 @@ def _exactly(value: Any) -> str:
 
 
 def _how(code: int) -> str:
-    return signal.Signals(-code).name if code < 0 else f"exit status {code}"
+    return _system.signal_name(-code) if code < 0 else f"exit status {code}"

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import sys
 import tempfile
 
 import pytest
@@ -74,6 +75,22 @@ class LocksForGood(SimplePipeQueueAdapter):
         lock.unlink()
 
 
+class EndsBySignal40(SimplePipeQueueAdapter):
+    """A process that puts ends by a signal which has no name."""
+
+    def put(self, end, message):
+        os.kill(os.getpid(), 40)
+
+
+class ClosesItsOutput(SimplePipeQueueAdapter):
+    """Right, but for what a program may do: its output is closed, and no stream at all."""
+
+    def open(self, role):
+        sys.stdout.close()
+        sys.stderr = None
+        return super().open(role)
+
+
 def machine_of(queue):
     class Machine(QueueMachine):
         adapter = queue
@@ -125,6 +142,15 @@ def test_program_finds_what_is_broken(queue, program, finding):
     for made, found in ((queue(), finding), (SimplePipeQueueAdapter(), None)):
         with contextlib.nullcontext() if found is None else pytest.raises(AssertionError, match=found):
             run_program(machine_of(made), program)
+
+
+def test_queue_may_close_its_output():
+    run_program(machine_of(ClosesItsOutput()), puts_long_twice)
+
+
+def test_end_by_a_signal_without_a_name_is_found():
+    with pytest.raises(AssertionError, match="crashed: producer-0 ended in its put, by signal 40"):
+        run_program(machine_of(EndsBySignal40()), puts_long_twice)
 
 
 def run_program(kind, program):
