@@ -24,7 +24,6 @@ import shutil
 import signal
 import socket
 import stat
-import sys
 import time
 import traceback
 from collections.abc import Iterable, Iterator
@@ -79,7 +78,7 @@ def main(directory: Path, control: socket.socket, ancestor: int) -> int:
         shutil.rmtree(directory, ignore_errors=True)
         return 1
     except BaseException:  # the client shows it; peers end with this process
-        traceback.print_exc()
+        _system.say(traceback.format_exc())
         end_children()
         return 1
     finally:
@@ -470,7 +469,7 @@ def _blaming(what: str) -> Iterator[None]:
     try:
         yield
     except Exception:
-        print(f"{what}:", file=sys.stderr)  # noqa: T201 -- the client shows it
+        _system.say(f"{what}:\n")  # the client shows it
         raise
 
 

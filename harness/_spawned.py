@@ -19,7 +19,6 @@ import pickle
 import select
 import signal
 import socket
-import sys
 import time
 import traceback
 from pathlib import Path
@@ -69,8 +68,7 @@ def main(directory: Path, channel: socket.socket, ancestor: int) -> int:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         return 1
     except BaseException:  # the client shows it
-        traceback.print_exc()
-        _system.flush()
+        _system.say(traceback.format_exc())
         return 1
     finally:
         end_children()
@@ -198,7 +196,7 @@ class _Root:
         except SystemExit as error:
             return _status_of(error)
         except BaseException as error:  # whatever it raises is told
-            traceback.print_exception(_stacks.without_harness(error))
+            _system.say("".join(traceback.format_exception(_stacks.without_harness(error))))
             return CRASHED
         finally:
             _system.flush()
@@ -209,5 +207,5 @@ def _status_of(end: SystemExit) -> int:
     """Return the exit status of a program that ends so; a code that is none is printed, as Python does."""
     if end.code is None or isinstance(end.code, int):
         return (end.code or 0) & 0xFF
-    print(end.code, file=sys.stderr)  # noqa: T201 -- this is what the user's function says
+    _system.say(f"{end.code}\n")
     return 1

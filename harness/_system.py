@@ -73,6 +73,13 @@ def flush() -> None:
             stream.flush()
 
 
+def say(text: str) -> None:
+    """Write to standard error what has to be told, whatever a program has made of ``sys.stderr``."""
+    flush()
+    with contextlib.suppress(OSError):  # it may have closed that as well, and there is nowhere else
+        os.write(2, text.encode(errors="backslashreplace"))
+
+
 def signal_name(number: int) -> str:
     """Return what a signal is called; of a real-time signal, which has no name of its own, the number."""
     return signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"

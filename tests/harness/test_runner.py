@@ -314,6 +314,17 @@ def test_process_without_standard_streams_can_run_trials(closed):
     assert subprocess.run([sys.executable, "-c", code, *map(str, closed)], timeout=60).returncode == 0
 
 
+class ClosesOutputAndFails(SimplePipeQueueAdapter):
+    def make(self, directory):
+        sys.stderr.close()
+        raise LookupError("no such broker")
+
+
+def test_words_of_an_adapter_are_told_whatever_has_become_of_standard_error():
+    with pytest.raises(HarnessError, match=r"make\(\) failed:\n(.*\n)*LookupError: no such broker"):
+        Trial(ClosesOutputAndFails(), messages=3).run()
+
+
 def test_adapter_that_cannot_make_its_queue_is_the_harness_failing_with_its_words():
     with pytest.raises(HarnessError, match="no queue today"):
         Trial(CannotBeMade()).run()

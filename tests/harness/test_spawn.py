@@ -1,5 +1,6 @@
 """Functions of one's own as peers: what they return and print, how they end, and the faults in their way."""
 
+import io
 import os
 import signal
 import sys
@@ -189,6 +190,25 @@ def test_end_without_a_result_is_told(function, status):
 def test_reason_that_a_function_exits_with_is_told():
     with spawn(sys.exit, "no more disks") as peer, pytest.raises(PeerError, match="exit status 1\n  no more disks"):
         peer.result()
+
+
+def without_stderr(what, error):
+    match what:
+        case "closed":
+            sys.stderr.close()
+        case "none":
+            sys.stdout = sys.stderr = None
+        case "replaced":
+            sys.stderr = io.StringIO()
+    raise error
+
+
+@pytest.mark.parametrize("what", ["closed", "none", "replaced"])
+@pytest.mark.parametrize(("error", "status"), [(ValueError("not today"), 70), (SystemExit("not today"), 1)])
+def test_reason_is_told_whatever_has_become_of_standard_error(what, error, status):
+    with spawn(without_stderr, what, error) as peer, pytest.raises(PeerError, match="not today"):
+        peer.result()
+    assert peer.exitcode == status
 
 
 def test_end_by_a_signal_without_a_name_is_told():
