@@ -1,10 +1,10 @@
 """A peer's events, in shared memory backed by a file: what it did survives its SIGKILL, and its reader's.
 
 An event is appended first and counted afterwards, so that a kill in between costs that event and no other.
-The file begins with four numbers of eight bytes, in the machine's own order: the count of the bytes that are whole, a
-word on the system call that the peer is in, the fault that stops it, and whether it has told how it ended. Records of
-one size follow. The few that have
-a text say where it is; texts grow from the end of the file towards its beginning.
+The file begins with five numbers of eight bytes, in the machine's own order: the count of the bytes that are whole, a
+word on the system call that the peer is in, the fault that stops it, whether it has told how it ended, and whether
+there was no room for what it did. Records of one size follow. The few that have a text say where it is; texts grow from
+the end of the file towards its beginning.
 """
 
 from __future__ import annotations
@@ -21,13 +21,15 @@ from ._errors import HistoryError
 
 # The numbers are written through a view, which stores each at once. struct.pack_into would clear the bytes first
 # and then set them one by one: a kill in between would lose the whole log.
-_WHOLE, _CALL, _FAULT, _ENDED = range(4)
-_HEAD = 32
+_WHOLE, _CALL, _FAULT, _ENDED, _FULL = range(5)
+_HEAD = 40
 # Time in ns, code, process, producer, number, where the text is (0: none). With the time first, and its most
 # significant byte first, records in the order of their bytes are in the order of time: histories are merged by that.
 RECORD = struct.Struct(">QBHHII")
 _LENGTH = struct.Struct(">I")
 _MOST_TEXTS = 0xFFFFFFFF
+# How many bytes the text of an operation has at most.
+MOST_TEXT = 500
 # The largest producer and number that a record has room for.
 MOST_PRODUCER, MOST_NUMBER = 0xFFFF, 0xFFFFFFFF
 
@@ -53,6 +55,17 @@ class Record(NamedTuple):
     producer: int
     number: int
     text: str
+
+
+def room_for(operations: int) -> int:
+    """Return how many bytes so many operations take at most, of which each may have a text."""
+    return operations * (2 * RECORD.size + _LENGTH.size + MOST_TEXT)
+
+
+def brief(text: str) -> bytes:
+    """Return the beginning of a text, for which there is room at every operation."""
+    # A character may have several bytes; it is there, or it is not.
+    return text[:MOST_TEXT].encode(errors="replace")[:MOST_TEXT].decode(errors="ignore").encode()
 
 
 class Recorder:
@@ -119,6 +132,7 @@ class Recorder:
         return at
 
     def _full(self) -> None:
+        self.leave_full()
         raise HistoryError(f"more events than the plan allows for ({self._capacity} bytes of them)")
 
     def note(self, **value: Any) -> None:
@@ -155,6 +169,14 @@ class Recorder:
         """Return whether the peer itself has told how it ended."""
         return bool(self._numbers[_ENDED])
 
+    def leave_full(self) -> None:
+        """Leave word that there was no room for what the peer did."""
+        self._numbers[_FULL] = 1
+
+    def is_full(self) -> bool:
+        """Return whether there was no room for what the peer did."""
+        return bool(self._numbers[_FULL])
+
     def whole(self) -> int:
         """Return how many bytes of events there are: it grows whenever the peer does something."""
         return self._numbers[_WHOLE]
@@ -166,7 +188,7 @@ class Log:
     def __init__(self, path: str) -> None:
         self._file = open(path, "rb", buffering=0)
         head = self._file.read(_HEAD)
-        numbers = memoryview(head).cast("Q") if len(head) == _HEAD else (_HEAD, 0, 0, 0)
+        numbers = memoryview(head).cast("Q") if len(head) == _HEAD else (_HEAD, 0, 0, 0, 0)
         self._whole: int = max(numbers[_WHOLE], _HEAD)
         self._capacity = os.fstat(self._file.fileno()).st_size
 

@@ -24,8 +24,8 @@ TOKEN_BYTES = 2
 CRASHED = 70  # EX_SOFTWARE of sysexits.h
 _NOTES_CAPACITY = 1 << 20
 _CENSUS_CAPACITY = 1 << 25
-# Of what an error says of itself, the beginning; of a traceback, the end.
-_LONGEST_TEXT, _LONGEST_TRACE = 500, 1 << 16
+# Of a traceback, the end.
+_LONGEST_TRACE = 1 << 16
 # How often in a row an operation may fail because of faults; then it is let through.
 _ATTEMPTS = 100
 
@@ -88,7 +88,7 @@ def run(stage: Stage, part: Part, recorder: log.Recorder, root: int) -> int:
     _stacks.tell(f"{files}{STACK_SUFFIX}")
     strikes = recorder
     if part.faults:  # which may strike in any thread: a recorder is one thread's
-        capacity = _CENSUS_CAPACITY if any(fault.counts for _, fault in part.faults) else _NOTES_CAPACITY
+        capacity = sum(_CENSUS_CAPACITY if fault.counts else _NOTES_CAPACITY for _, fault in part.faults)
         strikes = log.Recorder(f"{files}{NEMESIS_SUFFIX}", capacity)
     nemesis = Nemesis(
         part.name,
@@ -109,6 +109,8 @@ def run(stage: Stage, part: Part, recorder: log.Recorder, root: int) -> int:
         return CRASHED
     finally:
         _gate.set_warden(None)
+        if strikes.is_full():
+            recorder.leave_full()
         _system.flush()
     recorder.note_exit(code=0)
     return 0
@@ -177,7 +179,7 @@ def _produce(stage: Stage, part: Part, recorder: log.Recorder, nemesis: Nemesis,
         except Exception as error:
             if not nemesis.excuses(error):
                 raise
-            record(log.ENQUEUE_FAIL, part.producer, number, _told(error))
+            record(log.ENQUEUE_FAIL, part.producer, number, log.brief(repr(error)))
             continue
         record(log.ENQUEUE_OK, part.producer, number)
         if part.faults:
@@ -196,7 +198,7 @@ def _consume(stage: Stage, part: Part, recorder: log.Recorder, nemesis: Nemesis,
         except Exception as error:
             if not nemesis.excuses(error):
                 raise
-            record(log.DEQUEUE_FAIL, text=_told(error))
+            record(log.DEQUEUE_FAIL, text=log.brief(repr(error)))
             failures += 1
             nemesis.spare(failures >= _ATTEMPTS)
             continue
@@ -205,17 +207,13 @@ def _consume(stage: Stage, part: Part, recorder: log.Recorder, nemesis: Nemesis,
             nemesis.spare(False)
         explained = explain(got)
         if explained is None:
-            record(log.DEQUEUE_OK, text=f"?{got!r:.200}".encode())
+            record(log.DEQUEUE_OK, text=log.brief(f"?{got!r:.200}"))
         else:
             producer, number, defect = explained
-            record(log.DEQUEUE_OK, producer, number, defect.encode() if defect else b"")
+            record(log.DEQUEUE_OK, producer, number, log.brief(defect) if defect else b"")
         count += 1
         if part.faults:
             nemesis.ended(count)
-
-
-def _told(error: Exception) -> bytes:
-    return f"{error!r:.{_LONGEST_TEXT}}".encode(errors="replace")
 
 
 def _leaks(before: set[int], recorder: log.Recorder) -> None:

@@ -185,6 +185,8 @@ class _Trial:
         producers = producer_indices(plan)
         heal = producers[HEAL_PRODUCER]
         is_producer = name in producers or name.startswith(HEAL_PRODUCERS)
+        # A get that failed is tried again.
+        operations = messages if is_producer else 2 * plan.messages * plan.producers
         part = _peer.Part(
             name=name,
             role=_peer.PRODUCER if is_producer else _peer.CONSUMER,
@@ -195,7 +197,7 @@ class _Trial:
             begin=self._begin_of(name),
             permits=self._permits if name.startswith(HEAL_PRODUCERS) else None,
             token=len(self._recorders),
-            capacity=_SLACK + log.RECORD.size * (2 * messages if is_producer else 4 * plan.messages * plan.producers),
+            capacity=_SLACK + log.room_for(operations),
             faults=tuple((index, fault) for index, fault in enumerate(plan.faults) if fault.peer == name),
         )
         recorder = _peer.recorder_of(self._stage, part)
@@ -376,6 +378,8 @@ class _Trial:
         self._has_ended |= part.role == _peer.CONSUMER
         if part.permits is not None:
             self._end_permits()
+        if self._recorders[part.name].is_full():
+            self._notes.note(f="full", process=part.name)
         code = os.waitstatus_to_exitcode(status)
         output = _stacks.tail(self._directory / f"{part.name}{OUTPUT_SUFFIX}")
         if output:

@@ -129,6 +129,7 @@ class Ledger:
     corrupted: events of gets that returned a message whose value or types differ from what was put.
     inside_put, inside_get: peers whose last put or get did not end, and the event where it began.
     exits, strikes, stuck, where, leaks, changed, grown, shared, deadlines: those events.
+    full: peers that did more than there was room for in their logs: what they did then, nobody knows.
     """
 
     def __init__(self, history: History) -> None:
@@ -145,6 +146,7 @@ class Ledger:
         self.grown: list[Event] = []
         self.shared: list[Event] = []
         self.deadlines: list[Event] = []
+        self.full: list[str] = []
         self._missed: dict[int, dict[str, Any]] = {}
         self._heal = history.producers[HEAL_PRODUCER]
         self.healed = False
@@ -309,6 +311,8 @@ class Ledger:
                 self.shared.append(event)
             case "deadline":
                 self.deadlines.append(event)
+            case "full":
+                self.full.append(event.process)
 
     def operation(self, peer: str) -> str | None:
         """Return the put or get that a peer did not come back from, such as ``get 7``."""

@@ -130,6 +130,8 @@ def _what(event: Event, names: dict[int, str], history: History) -> str:
             return "is asked where it is"
         case "deadline", _:
             return f"gives up: {value['seconds']:.3g} s have passed"
+        case "full", _:
+            return "does more than its log has room for"
         case "leak", _:
             return f"left behind: {value['kind']} {value['what']}"
         case "missed", _:

@@ -133,6 +133,8 @@ def _doubts(ledger: Ledger) -> Iterable[str]:
     yield from _never_struck(ledger, impossible=False)
     for event in ledger.deadlines:
         yield f"it was given up after {event.value['seconds']:.3g} s, its deadline, before all peers had ended"
+    for process in ledger.full:
+        yield f"{process} did more than its log has room for: what it did then, nobody knows"
     for event in ledger.where:
         stack = "".join(f"; {frame(place)}" for place in reversed(event.value.get("stack") or []))
         why = "by then" if ledger.deadlines else "it was interrupted;"

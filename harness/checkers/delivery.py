@@ -10,9 +10,9 @@ def lost(ledger: Ledger) -> Checked:
     """Find messages whose put returned and which nobody received, beyond what the guarantees excuse.
 
     Only the heal takes out what is left in a queue. Where it did not take place, because a peer is stuck, say, what
-    was not received may be there still.
+    was not received may be there still; and what a peer did for which its log had no room, nobody knows.
     """
-    if not ledger.healed:
+    if not ledger.healed or ledger.full:
         return
     missing = ledger.missing()
     excused = ledger.may_be_taken(missing)

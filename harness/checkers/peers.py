@@ -29,7 +29,7 @@ def stuck(ledger: Ledger) -> Checked:
 def crashed(ledger: Ledger) -> Checked:
     """Find peers that ended by an exception, a signal or an exit which nobody planned."""
     for process, event in ledger.exits.items():
-        if ledger.killed(process) or event.value.get("by_harness") or _orderly(event):
+        if ledger.killed(process) or process in ledger.full or event.value.get("by_harness") or _orderly(event):
             continue
         how = f"signal {event.value['signal']}" if "signal" in event.value else f"exit status {event.value.get('code')}"
         trace = (event.error or "").rstrip().splitlines()

@@ -177,12 +177,19 @@ def test_event_that_is_not_whole_is_left_out(tmp_path):
 
 
 def test_log_that_is_full_is_an_error_and_loses_nothing(tmp_path):
-    recorder = log.Recorder(str(tmp_path / "p.events"), 80)
+    recorder = log.Recorder(str(tmp_path / "p.events"), 88)
     recorder.append(log.ENQUEUE_OK, 0, 1)
     recorder.append(log.ENQUEUE_OK, 0, 2)
     with pytest.raises(HistoryError, match="more events than the plan allows for"):
         recorder.append(log.ENQUEUE_OK, 0, 3)
     assert [record.number for record in log.read_records(str(tmp_path / "p.events"))] == [1, 2]
+
+
+@pytest.mark.parametrize("character", ["x", "é", "€", "\N{PILE OF POO}", "\udcff"])
+def test_long_text_is_cut_to_what_there_is_room_for_and_is_text(character):
+    cut = log.brief(character * 1000)
+    assert log.MOST_TEXT - 4 < len(cut) <= log.MOST_TEXT
+    assert set(cut.decode()) == {character.replace("\udcff", "?")}
 
 
 def test_history_of_nothing_is_unknown():
@@ -206,11 +213,11 @@ def test_count_is_whole_at_every_instant(tmp_path):
     reader = (
         "import mmap, sys\n"
         "with open(sys.argv[1], 'r+b') as file:\n"
-        "    numbers = memoryview(mmap.mmap(file.fileno(), 32)).cast('Q')\n"
+        "    numbers = memoryview(mmap.mmap(file.fileno(), 40)).cast('Q')\n"
         "print('ready', flush=True)\n"
         "bad = 0\n"
         "while (count := numbers[0]) < 4_000_000:\n"
-        "    bad += (count - 32) % 21 != 0\n"
+        "    bad += (count - 40) % 21 != 0\n"
         "print(bad)\n"
     )
     with subprocess.Popen([sys.executable, "-c", reader, path], stdout=subprocess.PIPE, text=True) as process:

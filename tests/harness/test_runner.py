@@ -21,6 +21,7 @@ from monkeywrench.harness import (
     PlanError,
     Trial,
     elapsed,
+    every,
     message,
     messages,
     read,
@@ -513,3 +514,50 @@ class ClosesItsOutput(SimplePipeQueueAdapter):
 def test_queue_may_close_its_output():
     verdict = Trial(ClosesItsOutput(), messages=5).run()
     assert verdict.valid, verdict
+
+
+class SaysMuch(SimplePipeQueueAdapter):
+    """Wrong in no way: its errors say much, and each something else."""
+
+    def put(self, end, message):
+        try:
+            super().put(end, message)
+        except OSError as error:
+            raise RuntimeError(f"message {message[1]} {'…' * 1000}") from error
+
+
+def test_operations_may_fail_as_often_as_there_are_messages_whatever_their_errors_say():
+    trial = Trial(SaysMuch(), messages=3000, large_every=0, seed=1)
+    verdict = trial.error("producer-0", at=every(1, "write"), errno="ENOSPC").run()
+    assert verdict.valid, verdict
+
+
+class NeverStops(SimplePipeQueueAdapter):
+    """Every get gives the first message again."""
+
+    first = None
+
+    def get(self, end):
+        self.first = self.first or super().get(end)
+        return self.first
+
+
+def test_peer_that_does_more_than_can_be_recorded_has_not_crashed():
+    verdict = Trial(NeverStops(), messages=10, large_every=0, seed=1).run()
+    assert {finding.kind for finding in verdict.findings} == {"duplicated"}, verdict
+    assert "consumer-0 did more than its log has room for: what it did then, nobody knows" in verdict.doubts, verdict
+
+
+class SaysTooMuch(SimplePipeQueueAdapter):
+    """Crashes with a text of many megabytes."""
+
+    def put(self, end, message):
+        if message[0] == 0:
+            raise ValueError("\N{PILE OF POO}" * 3_000_000)
+        super().put(end, message)
+
+
+def test_error_with_a_long_text_is_told_cut():
+    verdict = Trial(SaysTooMuch(), messages=10, seed=1).run()
+    (finding,) = verdict.findings
+    assert finding.sentence.startswith("producer-0 ended by exit status 70: \N{PILE OF POO}"), verdict
