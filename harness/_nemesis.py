@@ -12,7 +12,7 @@ import stat
 import sys
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import FrameType
 from typing import Any
 
@@ -103,14 +103,12 @@ class Nemesis:
 
         So is every other that may be why: one that stays would have the operation fail of it for ever.
         """
-        seen: BaseException | None = error
-        while seen is not None:
-            excusing = [f for f in self._struck.values() if isinstance(seen, OSError) and f.excuses(seen)]
+        for each in chain(error):
+            excusing = [f for f in self._struck.values() if isinstance(each, OSError) and f.excuses(each)]
             for fault in excusing:
                 fault.lift(self._scene)
             if excusing:
                 return True
-            seen = seen.__cause__ or seen.__context__
         return False
 
     def lift(self) -> None:
@@ -323,6 +321,15 @@ class Nemesis:
 
     def _seed_of(self, index: int) -> str:
         return f"{self._seed} {self._peer} {index}"
+
+
+def chain(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and what it came of, each once: a queue may have an error come of itself."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def _size_of(passage: _gate.Passage, args: tuple[Any, ...]) -> int | None:

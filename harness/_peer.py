@@ -14,7 +14,7 @@ from . import _eventlog as log
 from . import _gate, _stacks, _system
 from ._files import LOG_SUFFIX, NEMESIS_SUFFIX, OUTPUT_SUFFIX, STACK_SUFFIX
 from ._latch import Latch, Permits
-from ._nemesis import Nemesis
+from ._nemesis import Nemesis, chain
 from .adapters import Adapter
 from .faults import Fault, Scene
 from .workload import Workload
@@ -102,17 +102,21 @@ def run(stage: Stage, part: Part, recorder: log.Recorder, root: int) -> int:
     recorder.note(f="start", pid=os.getpid(), role=part.role)
     try:
         _play(stage, part, recorder, nemesis)
+        recorder.note_exit(code=0)
     except BaseException as error:  # whatever a queue raises ends the peer, and is told
         _gate.set_warden(None)
         trace = "".join(traceback.format_exception(_stacks.without_harness(error)))
-        recorder.note_exit(code=CRASHED, error=trace[-_LONGEST_TRACE:])
+        # What ends a process and no operation, KeyboardInterrupt or SystemExit, may come of a signal.
+        interrupted = any(not isinstance(each, Exception) for each in chain(error))
+        recorder.note_exit(
+            code=CRASHED, error=trace[-_LONGEST_TRACE:], **({"interrupted": True} if interrupted else {})
+        )
         return CRASHED
     finally:
         _gate.set_warden(None)
         if strikes.is_full():
             recorder.leave_full()
         _system.flush()
-    recorder.note_exit(code=0)
     return 0
 
 

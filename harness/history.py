@@ -202,7 +202,7 @@ _SHAPES: dict[str, _Shape] = {
         "call?": _CALL,
     },
     "missed": {"fault": _WHOLE, "why": _TEXT, "impossible?": _TRUTH},
-    "exit": {"code?": _WHOLE, "signal?": _TEXT, "by_harness?": _TRUTH, "untold?": _TRUTH},
+    "exit": {"code?": _WHOLE, "interrupted?": _TRUTH, "signal?": _TEXT, "by_harness?": _TRUTH, "untold?": _TRUTH},
     "stuck": {"seconds": _SECONDS, "inside?": _INSIDE, "stack?": _STACK},
     "where": {"seconds?": _SECONDS, "stack?": _STACK},
     "deadline": {"seconds": _SECONDS},

@@ -333,7 +333,12 @@ class Ledger:
 
     def killed(self, peer: str) -> bool:
         """Whether the plan ended this peer."""
-        return any(strike.planned.final and strike.planned.peer == peer for strike in self.strikes)
+        return any(strike.planned.peer == peer and self.was_final(strike) for strike in self.strikes)
+
+    def was_final(self, strike: Strike) -> bool:
+        """Whether a strike ended its peer: a signal may be ignored, or caught, and its peer goes on."""
+        end = self.exits.get(strike.planned.peer)
+        return strike.planned.final and (end is None or strike.planned.ended(end.value))
 
     def _among(self, *states: int) -> Iterator[Message]:
         """Yield the messages in one of these states."""

@@ -35,8 +35,8 @@ class Verdict:
     history: what it rests on.
     replay: the line that runs the same trial again, if it can be.
     not_applicable: why the trial is not one for this queue, if it is *unknown* for that reason alone: what was done is
-        held against no queue that does not promise to withstand it, or the queue makes no call that it could be done
-        to. ``None`` otherwise.
+        held against no queue that does not promise to withstand it, the queue makes no call that it could be done to,
+        or a signal did not end its peer. ``None`` otherwise.
     """
 
     status: str
@@ -104,7 +104,7 @@ def judge(
     ledger = Ledger(history)
     findings: list[Finding] = []
     # What a queue is excused from, and what nobody knows.
-    excused, doubts = list(_never_struck(ledger, impossible=True)), list(_doubts(ledger))
+    excused, doubts = [*_never_struck(ledger, impossible=True), *_survived(ledger)], list(_doubts(ledger))
     crashed = []
     for checker in checkers:
         try:
@@ -149,3 +149,10 @@ def _never_struck(ledger: Ledger, *, impossible: bool) -> Iterable[str]:
     for index, fault in enumerate(ledger.history.plan.faults):
         if index not in struck and ledger.impossible(index) == impossible:
             yield f"{fault}: it never struck{ledger.why_missed(index)}"
+
+
+def _survived(ledger: Ledger) -> Iterable[str]:
+    """Yield a sentence for each fault that was to end its peer, and did not: this queue withstands it."""
+    for strike in ledger.strikes:
+        if strike.planned.final and not ledger.was_final(strike):
+            yield f"{strike.planned}: it did not end by it"

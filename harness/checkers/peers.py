@@ -9,7 +9,7 @@ from ._finding import Checked, Finding
 
 def stuck(ledger: Ledger) -> Checked:
     """Find peers that should go on and do not: who waits for what, and who was killed before."""
-    killed = tuple(strike.planned.peer for strike in ledger.strikes if strike.planned.final)
+    killed = tuple(strike.planned.peer for strike in ledger.strikes if ledger.was_final(strike))
     after = f" since {' and '.join(killed)} {'was' if len(killed) == 1 else 'were'} killed" if killed else ""
     # Those on the side of the killed first: they wait for what it held, the others for them.
     sides = {_side(peer) for peer in killed}

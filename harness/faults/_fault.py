@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from .. import triggers
 from .._errors import PlanError
@@ -82,6 +83,10 @@ class Fault:
     def excuses(self, error: OSError) -> bool:
         """Whether an operation of the queue may fail with this error because of the fault."""
         return False
+
+    def ended(self, how: Mapping[str, Any]) -> bool:
+        """Whether a peer that this struck, and whose exit was noted so, ended by it: it may have survived."""
+        return self.final
 
     def too_late(self, scene: Scene) -> str | None:
         """Return why this cannot strike any more, or None if it can."""

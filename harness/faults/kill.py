@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from .._errors import PlanError
 from ..triggers import Trigger
@@ -44,6 +45,14 @@ class Kill(Fault):
 
     def __str__(self) -> str:
         return f"{self.signal} to {self.peer} {self.at}"
+
+    def ended(self, how: Mapping[str, Any]) -> bool:
+        """Whether the peer ended by the signal, or by what Python or the queue made of it at once."""
+        if self.signal == "SIGKILL":
+            return True
+        number = signal.Signals[self.signal]
+        by_it = how.get("signal") == self.signal or how.get("code") == 128 + number  # as a shell has it
+        return by_it or bool(how.get("interrupted"))
 
     def strike(self, scene: Scene) -> None:
         """Send the signal. A peer that sends SIGKILL to itself goes no instruction further."""

@@ -34,6 +34,7 @@ from monkeywrench.harness import (
     message,
     messages,
     read,
+    write,
 )
 from monkeywrench.harness.adapters.pipes import SimplePipeQueueAdapter
 from monkeywrench.harness.faults import Error, Fault, Foreign, Kill, Pause, Short, Shrink, Stale
@@ -691,6 +692,33 @@ class LeavesInTheMiddle(Counting):
         if message[:2] == (0, 5):
             os._exit(0)
         super().put(end, message)
+
+
+@broken("crashed", Kill("producer-0", messages(5), "SIGTERM"), says="producer-0 ended by exit status 70: ValueError")
+class OutlivesItsTermination(Counting):
+    """A process that ignores SIGTERM goes on, and crashes of something else."""
+
+    def open(self, role: str) -> Any:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        return super().open(role)
+
+    def put(self, end: Any, message: Any) -> None:
+        super().put(end, message)
+        if message[:2] == (0, 20):
+            raise ValueError("number 20")
+
+
+@broken("crashed", Kill("producer-0", write(6), "SIGINT"), says="producer-0 ended by exit status 70: ValueError")
+class SwallowsTheInterruption(Counting):
+    """Whatever goes wrong in a put, it is tried again; Ctrl-C, too."""
+
+    def put(self, end: Any, message: Any) -> None:
+        try:
+            super().put(end, message)
+        except BaseException:
+            super().put(end, message)
+        if message[:2] == (0, 20):
+            raise ValueError("number 20")
 
 
 @broken("crashed", says="producer-0 ended by signal SIGSEGV", also=("stuck",))

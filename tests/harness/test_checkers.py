@@ -256,6 +256,53 @@ def test_planned_kill_is_not_crashed():
     assert story.add("consumer-0", "info", "exit", {"signal": "SIGKILL"}).healed().kinds() == []
 
 
+@pytest.mark.parametrize(
+    ("sent", "how"),
+    [
+        ("SIGTERM", {"signal": "SIGTERM"}),
+        ("SIGTERM", {"code": 143, "untold": True}),
+        ("SIGTERM", {"code": 70, "interrupted": True}),
+        ("SIGINT", {"signal": "SIGINT"}),
+        ("SIGINT", {"code": 70, "interrupted": True}),
+        ("SIGKILL", {"signal": "SIGKILL", "by_harness": True}),
+    ],
+)
+def test_end_by_a_signal_that_was_sent_is_planned(sent, how):
+    verdict = _survivor(sent, how).verdict()
+    assert verdict.valid, verdict
+    assert verdict.counts["maybe taken"] == 1
+
+
+@pytest.mark.parametrize(
+    ("sent", "how"),
+    [
+        ("SIGTERM", {"code": 70}),
+        ("SIGTERM", {"code": 0, "untold": True}),
+        ("SIGTERM", {"signal": "SIGSEGV"}),
+        ("SIGINT", {"signal": "SIGTERM"}),
+    ],
+)
+def test_who_survives_a_signal_and_ends_by_something_else_has_crashed(sent, how):
+    assert _survivor(sent, how).kinds() == ["crashed", "lost"]
+
+
+@pytest.mark.parametrize("how", [{"code": 0}, {"signal": "SIGKILL", "by_harness": True}])
+def test_signal_that_its_peer_survives_proves_nothing_and_excuses_nothing(how):
+    verdict = _survivor("SIGTERM", how, taken=False).verdict()
+    assert verdict.status == "unknown"
+    assert verdict.not_applicable == "SIGTERM to consumer-0 after message 1: it did not end by it"
+    assert _survivor("SIGTERM", how).kinds() == ["lost"]
+
+
+def _survivor(sent, how, taken=True):
+    """Return the story of a consumer that was sent a signal, its end included, and of a message that nobody got."""
+    story = Story(dataclasses.replace(PLAN, faults=(Kill("consumer-0", messages(1), sent),)))
+    story.put(0, 0).put(0, 1).get("consumer-0", 0, 0)
+    if not taken:
+        story.get("consumer-1", 0, 1)
+    return story.strike().begin_get("consumer-0").add("consumer-0", "info", "exit", how).healed()
+
+
 def test_stuck_names_the_killed_and_who_waits_for_what():
     stack = [{"file": "/x/queues.py", "line": 3, "function": "get", "code": "with lock:"}]
     story = Story(KILLED_CONSUMER).put(0, 0).begin_get("consumer-0").strike(inside="get 1", stack=stack)

@@ -561,3 +561,27 @@ def test_error_with_a_long_text_is_told_cut():
     verdict = Trial(SaysTooMuch(), messages=10, seed=1).run()
     (finding,) = verdict.findings
     assert finding.sentence.startswith("producer-0 ended by exit status 70: \N{PILE OF POO}"), verdict
+
+
+class IgnoresTermination(SimplePipeQueueAdapter):
+    def open(self, role):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        return super().open(role)
+
+
+class LeavesWhenTerminated(SimplePipeQueueAdapter):
+    def open(self, role):
+        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+        return super().open(role)
+
+
+def test_kill_that_its_peer_survives_is_unknown():
+    verdict = Trial(IgnoresTermination(), messages=20).kill("producer-0", at=messages(5), signal="SIGTERM").run()
+    assert verdict.not_applicable == "SIGTERM to producer-0 after message 5: it did not end by it"
+    assert verdict.counts["put"] == 20
+
+
+def test_queue_may_have_a_peer_leave_by_an_exception_of_its_own_when_it_is_terminated():
+    verdict = Trial(LeavesWhenTerminated(), messages=20).kill("producer-0", at=messages(5), signal="SIGTERM").run()
+    assert verdict.valid, verdict
+    assert verdict.counts["put"] == 5
