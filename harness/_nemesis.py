@@ -61,6 +61,8 @@ class Nemesis:
         if self._census:
             self._kinds.add(ANY)
         self._struck: dict[int, Fault] = {}
+        # Of each fault that fails a call, how many of those calls have failed no operation yet.
+        self._unfelt: Counter[int] = Counter()
         # Where a repeating fault struck last: a call that is tried again is the same place. (A call that was to be cut,
         # and transferred nothing, was not struck: it is when it is tried again.)
         self._last: dict[int, int] = {}
@@ -101,11 +103,18 @@ class Nemesis:
     def excuses(self, error: BaseException) -> bool:
         """Whether an operation may fail with this error because of a fault that struck; it is lifted then.
 
-        So is every other that may be why: one that stays would have the operation fail of it for ever.
+        So is every other that may be why: one that stays would have the operation fail of it for ever. A call that
+        failed excuses one operation: a queue that cannot be used ever after is broken.
         """
         for each in chain(error):
-            excusing = [f for f in self._struck.values() if isinstance(each, OSError) and f.excuses(each)]
-            for fault in excusing:
+            excusing = {
+                index: fault
+                for index, fault in tuple(self._struck.items())
+                if isinstance(each, OSError) and fault.excuses(each) and (fault.error is None or self._unfelt[index])
+            }
+            for index, fault in excusing.items():
+                with self._lock:
+                    self._unfelt[index] -= 1
                 fault.lift(self._scene)
             if excusing:
                 return True
@@ -312,6 +321,8 @@ class Nemesis:
             if fault.pause_s is not None:
                 self._events.leave_fault(index)
             self._struck[index] = fault
+            with self._lock:
+                self._unfelt[index] += 1
             self._last[index] = self._passed.total() + 1
             if not fault.at.repeats:
                 del self._armed[index]

@@ -684,6 +684,24 @@ class ExitsOnEPIPE(Slots):
             os._exit(3)
 
 
+@broken("crashed", Error("producer-0", write(5), "ENOSPC"), says=r"producer-0 ended by .* No space .*injected")
+class NeverTriesAgain(Counting):
+    """After one put that failed every put fails, of what was then."""
+
+    def open(self, role: str) -> Any:
+        self.failed: OSError | None = None
+        return super().open(role)
+
+    def put(self, end: Any, message: Any) -> None:
+        if self.failed:
+            raise self.failed
+        try:
+            super().put(end, message)
+        except OSError as error:
+            self.failed = error
+            raise
+
+
 @broken("crashed", says="producer-0 ended by exit status 0 inside its put 6$")
 class LeavesInTheMiddle(Counting):
     """Whoever has what it wants ends its process: with success, and without a word."""
