@@ -111,12 +111,13 @@ def read(directory: int, name: str, claim: Claim) -> bytes:
             raise BadClaimError(f"{name} has {status.st_size} bytes, and {claim.size} were claimed")
         body = os.read(descriptor, claim.size)
         if len(body) < claim.size:
-            pieces = [body]
-            while sum(map(len, pieces)) < claim.size:
-                piece = os.read(descriptor, claim.size - sum(map(len, pieces)))
+            pieces, left = [body], claim.size - len(body)
+            while left:
+                piece = os.read(descriptor, left)
                 if not piece:
                     raise BadClaimError(f"{name} became shorter")
                 pieces.append(piece)
+                left -= len(piece)
             body = b"".join(pieces)
     finally:
         os.close(descriptor)

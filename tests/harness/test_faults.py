@@ -226,6 +226,12 @@ def test_one_byte_reads():
     assert verdict.valid, verdict
 
 
+def test_long_message_in_very_many_short_reads():
+    trial = Trial(seed=4, messages=8, large_every=1, patience_s=1.5)
+    verdict = trial.short("consumer-0", at=every(1, "read"), size=8).run()
+    assert verdict.valid, verdict
+
+
 @pytest.mark.parametrize("thing", ["no permission", "name too long"])
 def test_what_a_queue_cannot_refuse_is_a_finding(thing):
     class Hasty(Naive):
