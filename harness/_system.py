@@ -85,6 +85,11 @@ def signal_name(number: int) -> str:
     return signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
 
 
+def ended_by(code: int | None) -> str:
+    """Return in words what ended a process: its exit status, or the signal of a negative number."""
+    return signal_name(-code) if code is not None and code < 0 else f"exit status {code}"
+
+
 def children() -> list[int]:
     """Return the pids of this process's children, adopted ones and zombies included; empty where /proc is missing."""
     found: list[int] = []

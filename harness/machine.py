@@ -457,7 +457,7 @@ class QueueMachine(RuleBasedStateMachine):
             code = self._reap(peer)
             if killed_at and code == -signal.SIGKILL:
                 return None, False
-            self._fail(f"crashed: {peer.name} ended in its {what}, by {_how(code)}")
+            self._fail(f"crashed: {peer.name} ended in its {what}, by {_system.ended_by(code)}")
         answer, error = pickle.loads(packet)
         self._fail(f"crashed: {peer.name} ended in its {what}\n{error}" if error else None)
         if killed_at:
@@ -467,7 +467,9 @@ class QueueMachine(RuleBasedStateMachine):
     def _close(self, peer: Commanded) -> None:
         left, _ = self._tell(peer, "close")
         code = self._reap(peer)
-        self._fail(f"crashed: {peer.name} ended by {_how(code)} after it had closed the queue" if code else None)
+        self._fail(
+            f"crashed: {peer.name} ended by {_system.ended_by(code)} after it had closed the queue" if code else None
+        )
         self._fail(f"leaked: {peer.name} left behind: {', '.join(left)}" if left else None)
 
     def _kill(self, peer: Commanded) -> None:
@@ -566,7 +568,3 @@ def _exactly(value: Any) -> str:
         case _:
             return repr(value)
     return f"{type(value).__name__}({', '.join(inner)})"
-
-
-def _how(code: int) -> str:
-    return _system.signal_name(-code) if code < 0 else f"exit status {code}"

@@ -188,9 +188,7 @@ class Peer:
     @property
     def ended_by(self) -> str:
         """How it ended, in words: by an exit status, or by a signal; of use when it has ended."""
-        if self.exitcode is not None and self.exitcode < 0:
-            return _system.signal_name(-self.exitcode)
-        return f"exit status {self.exitcode}"
+        return _system.ended_by(self.exitcode)
 
     def stack(self) -> list[str]:
         """Return where its main thread is, innermost frame first; empty where it gives no sign of life."""

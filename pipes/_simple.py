@@ -422,9 +422,7 @@ class SimplePipeQueue:
             except UndecodableError as error:
                 self._report(fifo, Skipped(body, str(error)))
             except BaseException:
-                # Interrupted, or out of memory: as in `_take_slowly`.
-                with fifo.lock:
-                    fifo.buffer.appendleft((MESSAGE, body))
+                self._give_back(fifo, MESSAGE, body)
                 raise
         return self._take_slowly(fifo)
 
@@ -477,11 +475,14 @@ class SimplePipeQueue:
         except UndecodableError:
             raise
         except BaseException:
-            # Out of descriptors, interrupted ...: the message was not taken, and comes first at the next get.
-            with fifo.lock:
-                fifo.buffer.appendleft((kind, payload))
+            self._give_back(fifo, kind, payload)
             raise
         return message
+
+    def _give_back(self, fifo: Fifo, kind: int, payload: bytes) -> None:
+        """Have a frame come first at the next get: who was interrupted, or out of descriptors, took nothing."""
+        with fifo.lock:
+            fifo.buffer.appendleft((kind, payload))
 
     def _unpack(self, fifo: Fifo, batch: bytes) -> None:
         """Take the messages out of a batch. Under the lock."""
@@ -490,7 +491,7 @@ class SimplePipeQueue:
         except UndecodableError as error:
             fifo.skipped.append(Skipped(batch, str(error)))
         except BaseException:
-            fifo.buffer.appendleft((BATCH, batch))
+            self._give_back(fifo, BATCH, batch)
             raise
 
     def _fill(self, fifo: Fifo) -> bool:
