@@ -4,32 +4,44 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 import sys
+from collections.abc import Iterable
 from types import FunctionType
 from typing import Any
 
 # What takes longer to import than a trial takes. None of it starts a thread, which forks would lose, but for what
 # Hypothesis's extras are for. Of anybody else's code, nobody knows.
-_LARGE = {"pytest", "_pytest", "hypothesis", "monkeywrench"}
+_LARGE = {"pytest", "_pytest", "hypothesis", "monkeywrench", "cloudpickle"}
 _EXTRAS = "hypothesis.extra."
+# A short string as pickle writes it: opcode, length, text. A path may contain such a name as well, and is longer.
+_STRING = re.compile(rb"\x8c(.)((?:" + "|".join(_LARGE).encode() + rb")[\w.]*)", re.DOTALL)
 
 
-def imports(*things: Any) -> tuple[str, ...]:
-    """Return the names of the modules of this package, pytest and Hypothesis that *things* are defined in, or that the
-    modules import which *things* are defined in: to be imported before *things* come to many fresh processes.
+def imports(modules: Iterable[str], data: bytes = b"") -> tuple[str, ...]:
+    """Return the names of what is to be imported before many fresh processes import these modules, or unpickle this
+    data: of these modules, of those that they import, and of those that the data names, the ones of this package, of
+    pytest and of Hypothesis.
     """
-    return _imported_by(frozenset(modules_of(things)))
+    used = (name.decode() for size, name in _STRING.findall(data) if size[0] == len(name))
+    return _large({*_imported(frozenset(modules)), *used})
+
+
+def _large(names: Iterable[str]) -> tuple[str, ...]:
+    large = {name for name in names if name.partition(".")[0] in _LARGE and name in sys.modules}
+    return tuple(sorted(name for name in large if not name.startswith(_EXTRAS)))
 
 
 @functools.cache  # once, and not for each trial
-def _imported_by(names: frozenset[str]) -> tuple[str, ...]:
-    values = [value for name in names if name in sys.modules for value in vars(sys.modules[name]).values()]
+def _imported(names: frozenset[str]) -> frozenset[str]:
+    """Return the names of these modules and of those that they import."""
+    # pytest gives the modules that it rewrites two more, by names that nobody can have; peers import them as they are.
+    variables = (vars(sys.modules[name]).items() for name in names if name in sys.modules)
+    values = [value for each in variables for name, value in each if not name.startswith("@")]
     # Nothing is asked of what may be anything: a proxy may raise, or import what it stands for.
-    places = names | {value.__module__ for value in values if issubclass(type(value), (type, FunctionType))}
+    places = {value.__module__ for value in values if issubclass(type(value), (type, FunctionType))}
     themselves = set(map(id, values))
-    large = [(name, each) for name, each in sys.modules.items() if name.partition(".")[0] in _LARGE]
-    named = (name for name, each in large if name in places or id(each) in themselves)
-    return tuple(sorted(name for name in named if not name.startswith(_EXTRAS)))
+    return names | places | {name for name, each in sys.modules.items() if id(each) in themselves}
 
 
 def modules_of(thing: Any) -> set[str]:

@@ -10,30 +10,41 @@ import threading
 from collections import ChainMap
 from collections.abc import Callable, Sequence
 from types import BuiltinFunctionType, CodeType, ModuleType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import cloudpickle
 
 from ._errors import PlanError
-from ._imports import modules_of
+from ._imports import imports, modules_of
 from .adapters import importable
 
 
-def dumps(*things: Any) -> bytes:
-    """Return *things* as bytes that ``pickle.loads`` makes into the same tuple in a fresh interpreter.
+class Parcel(NamedTuple):
+    """Bytes that ``pickle.loads`` makes into the same tuple in a fresh interpreter, and the names of the modules that
+    are best imported before they come to many.
+    """
+
+    data: bytes
+    imports: tuple[str, ...]
+
+
+def parcel(*things: Any) -> Parcel:
+    """Return *things*, ready to travel.
 
     What is defined in a module that a fresh interpreter would not find (a test module, a ``conftest.py``) travels by
-    value; so do the modules of its base classes.
+    value; so do the modules of its base classes. Of such a module nothing else is needed: it imports pytest, and what
+    it sends seldom uses that.
     """
-    modules = [sys.modules[name] for name in modules_of(things) if name in sys.modules]
-    strangers = [module for module in modules if module.__name__ != "__main__" and not importable(module)]
+    modules = {name: sys.modules[name] for name in modules_of(things) if name in sys.modules}
+    strangers = {name: module for name, module in modules.items() if not importable(module)}
     try:
-        return _pickled(things, strangers)
+        data = _pickled(things, [module for name, module in strangers.items() if name != "__main__"])
     except Exception as error:  # whatever the pickling of somebody else's object raises
         raise PlanError(
             f"{_name_of(things[0])} cannot travel to the peers: {error}. What belongs to one process (a connection, a "
             "lock, a file) is made in the peer (an adapter's make() or open(), the function itself), not before"
         ) from error
+    return Parcel(data, imports(modules.keys() - strangers.keys(), data))
 
 
 def _pickled(thing: Any, modules: Sequence[ModuleType]) -> bytes:

@@ -31,7 +31,6 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initial
 
 from . import _client, _commanded, _nemesis, _system, _travel
 from ._errors import HarnessError
-from ._imports import imports
 from .adapters import DEFAULT, Adapter, made
 from .guarantees import Guarantees
 from .ledger import frame
@@ -219,9 +218,8 @@ class QueueMachine(RuleBasedStateMachine):
             with _commanded.address_in(directory) as address:
                 listener.bind(address)
             listener.listen(1)
-            _client.ancestor().prepare(imports(queue))
             # A peer that a step has stopped holds nobody up: whoever ends the stage ends it as well.
-            stage = spawn(_commanded.serve, _travel.dumps(queue), directory, name="stage", timeout_s=_START_S)
+            stage = spawn(_commanded.serve, _travel.parcel(queue).data, directory, name="stage", timeout_s=_START_S)
             self._stage: Peer = resources.enter_context(stage)
             if not _client.is_readable(listener, _START_S):
                 raise HarnessError(f"the stage did not come within {_START_S:g} s; it said: {self._stage.output}")

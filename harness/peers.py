@@ -18,7 +18,6 @@ from . import _client, _spawned, _stacks, _system, _travel
 from ._errors import HarnessError, PeerError, PlanError
 from ._eventlog import read_records
 from ._files import NEMESIS_SUFFIX, ROOT_OUTPUT_FILE
-from ._imports import imports
 from ._spawned import ready
 from .faults import QUEUE, Fault
 from .faults import to_json as fault_to_json
@@ -115,7 +114,7 @@ class Peer:
         self._expected_end = may_fail
         # Of one that is closed, what its files said: its output, and what its faults noted.
         self._kept: tuple[str, list[dict[str, Any]]] | None = None
-        data = _travel.dumps(*what)
+        data, large = _travel.parcel(*what)
         self._resources = contextlib.ExitStack()
         with contextlib.ExitStack() as resources:
             self._directory = resources.enter_context(_client.directory())
@@ -123,7 +122,7 @@ class Peer:
             settings = {"name": name, "seed": seed, "faults": [fault_to_json(fault) for fault in faults]}
             (self._directory / _spawned.SETTINGS_FILE).write_text(json.dumps(settings))
             self._ancestor = _client.ancestor()
-            self._ancestor.prepare(imports(*what))
+            self._ancestor.prepare(large)
             self._channel: socket.socket = resources.enter_context(self._ancestor.start("spawn", self._directory))
             end = time.monotonic() + self._timeout_s()
             while not self.pid:

@@ -9,7 +9,7 @@ from pathlib import Path
 from . import _client
 from ._errors import HarnessError, PlanError
 from ._files import ADAPTER_FILE, PLAN_FILE, ROOT_OUTPUT_FILE
-from ._imports import imports
+from ._imports import imports, modules_of
 from .adapters import Adapter, load
 from .history import History
 from .plan import Plan
@@ -41,12 +41,13 @@ def run(
     check_reach(plan, queue)
     with _client.directory() as directory:
         (directory / PLAN_FILE).write_text(plan.dumps())
-        large = imports(queue)
-        if adapter is not None:
+        if adapter is None:
+            large = imports(modules_of(queue))
+        else:
             from . import _travel  # and cloudpickle, which a queue that has a name does without
 
-            (directory / ADAPTER_FILE).write_bytes(_travel.dumps(adapter))
-            large = ("cloudpickle", *large)
+            data, large = _travel.parcel(adapter)
+            (directory / ADAPTER_FILE).write_bytes(data)
         try:
             _client.ancestor().prepare(large)
             status = _client.ancestor().run(directory, plan.deadline_s + _GRACE_S, progress)

@@ -300,14 +300,14 @@ def busy_threads():
 @pytest.mark.usefixtures("busy_threads")
 def test_whatever_threads_send_at_the_same_time_travels():
     with ThreadPoolExecutor(8) as pool:
-        packed = list(pool.map(lambda _: _travel.dumps(raises), range(400)))
+        packed = list(pool.map(lambda _: _travel.parcel(raises).data, range(400)))
     assert set(packed) == {packed[0]}
 
 
 def test_what_a_user_has_travel_by_value_goes_on_doing_so():
     module = sys.modules[__name__]
     cloudpickle.register_pickle_by_value(module)
-    _travel.dumps(raises)
+    _travel.parcel(raises)
     cloudpickle.unregister_pickle_by_value(module)  # which refuses what is not registered
 
 
