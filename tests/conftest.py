@@ -1,5 +1,6 @@
 """What holds for all tests."""
 
+import contextlib
 import json
 import os
 import resource
@@ -8,6 +9,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -33,20 +35,24 @@ def small_files():
 
 
 class Zygote:
-    """Runs command lines, each in a fork of one process that has everything imported; see ``zygote.py``."""
+    """Runs a program, each time in a fork of one process that has it imported; see ``zygote.py``."""
 
-    def __init__(self):
+    def __init__(self, program):
+        self._program = program
         self._process = None
 
-    def __call__(self, args, directory, environment):
-        """Run a command line with these arguments, in this directory and environment, and return how it ended."""
+    def __call__(self, args, directory, environment, stdin=b""):
+        """Run it with these arguments, in this directory and environment, and return how it ended."""
         if self._process is None:
             self._start()
         args = [*map(str, args)]
         packet = json.dumps([args, str(directory), environment]).encode()
-        with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
+        with contextlib.ExitStack() as files:
+            given, output, errors = streams = [files.enter_context(tempfile.TemporaryFile()) for _ in range(3)]
+            given.write(stdin)
+            given.seek(0)
             try:
-                socket.send_fds(self._channel, [packet], [output.fileno(), errors.fileno()])
+                socket.send_fds(self._channel, [packet], [file.fileno() for file in streams])
                 status = int(self._channel.recv(64))
             except BaseException:  # a time-out, Ctrl-C: it goes on, but the next one would get this one's answer
                 self.stop()
@@ -59,7 +65,7 @@ class Zygote:
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._channel.settimeout(170)
         with theirs:
-            command = [sys.executable, Path(__file__).with_name("zygote.py"), str(theirs.fileno())]
+            command = [sys.executable, Path(__file__).with_name("zygote.py"), str(theirs.fileno()), self._program]
             self._process = subprocess.Popen(
                 command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, start_new_session=True
             )
@@ -76,6 +82,29 @@ class Zygote:
 @pytest.fixture(scope="session")
 def command_line():
     """Run a command line with these arguments, in this directory and environment, and return how it ended."""
-    zygote = Zygote()
+    zygote = Zygote("monkeywrench")
     yield zygote
     zygote.stop()
+
+
+@pytest.fixture(scope="session")
+def forked_pytest():
+    """Run pytest with these arguments, in this directory and environment, and return how it ended."""
+    zygote = Zygote("pytest")
+    yield zygote
+    zygote.stop()
+
+
+@pytest.fixture
+def run_pytest(forked_pytest, pytester):
+    """Run pytest in pytester's directory, as ``runpytest_subprocess`` does, and return the same kind of result."""
+
+    def run(*args, stdin=b""):
+        began = time.monotonic()
+        args = (f"--basetemp={pytester.path / 'temporary'}", *args)
+        done = forked_pytest(args, pytester.path, dict(os.environ), stdin)
+        print(done.stdout, done.stderr, sep="\n")  # noqa: T201 -- shown where the test fails
+        lines = done.stdout.splitlines(), done.stderr.splitlines()
+        return pytest.RunResult(done.returncode, *lines, time.monotonic() - began)
+
+    return run

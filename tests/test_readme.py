@@ -18,6 +18,9 @@ CONSOLE = [body for language, body in BLOCKS if language == "console"]
 SHELL = [body for language, body in BLOCKS if language == "sh"]
 
 
+ENVIRONMENT = {**os.environ, "COLUMNS": "120"}
+
+
 def ids(body):
     return next(line for line in body.splitlines() if line).replace(" ", "_")[:40]
 
@@ -30,7 +33,7 @@ def run(args, cwd):
         text=True,
         timeout=170,
         stdin=subprocess.DEVNULL,
-        env={**os.environ, "COLUMNS": "120"},
+        env=ENVIRONMENT,
     )
 
 
@@ -40,7 +43,7 @@ def test_no_block_is_overlooked():
 
 
 @pytest.mark.parametrize("body", PYTHON, ids=ids)
-def test_python_block_runs(tmp_path, body):
+def test_python_block_runs(forked_pytest, tmp_path, body):
     if "def test_" in body or "TestCase" in body:
         (tmp_path / "test_lines.py").write_text(body)
         args = ["-q", "-p", "no:cacheprovider", "-p", "no:randomly"]
@@ -48,7 +51,7 @@ def test_python_block_runs(tmp_path, body):
             args += ["-p", "no:hypothesispytest"]  # it imports Hypothesis at the end, whether it is used or not
         if "QueueSuite" in body:
             args += ["-k", "two_killed or idle"]  # the whole catalogue runs in tests/harness/test_queue_suite.py
-        done = run(["-m", "pytest", *args], tmp_path)
+        done = forked_pytest(args, tmp_path, ENVIRONMENT)
         assert re.search(r"^\d+ passed", done.stdout, re.MULTILINE), done.stdout
     else:
         done = run(["-W", "error", "-c", body], tmp_path)
@@ -64,7 +67,7 @@ def test_console_block_shows_what_comes(command_line, tmp_path, body):
         first, _, expected = command.partition("\n")
         words = shlex.split(first)
         assert words[0] == "monkeywrench"
-        done = command_line(words[1:], tmp_path, {**os.environ, "COLUMNS": "120"})
+        done = command_line(words[1:], tmp_path, ENVIRONMENT)
         if not expected.strip():
             assert done.returncode == 0, done.stdout + done.stderr
             continue

@@ -1,10 +1,11 @@
-"""A process that has the command line imported, and forks one for each that is asked for.
+"""A process that has a program imported, and forks one for each run of it that is asked for.
 
 A fresh interpreter for each takes longer than most of what is tested. Each is a process of its own all the same, with
-its own output, directory, environment, exit status and end.
+its own input, output, directory, environment, exit status and end.
 
-Its argument is the descriptor of a socket of packets. Each is a JSON array of arguments, directory and environment,
-and comes with two descriptors, for standard output and error; the answer is the exit status.
+Its arguments are the descriptor of a socket of packets and the program: ``monkeywrench`` or ``pytest``. Each packet is
+a JSON array of arguments, directory and environment, and comes with three descriptors, for the standard streams; the
+answer is the exit status.
 """
 
 import json
@@ -12,22 +13,37 @@ import os
 import socket
 import sys
 
-from monkeywrench.scenarios import __main__, _doctor, _matrix, _queue, _run  # noqa: F401 -- for those that are forked
-
 LONGEST = 1 << 17
+
+
+def command_line():
+    """Return the command line's main, with what its commands import."""
+    from monkeywrench.scenarios import __main__, _doctor, _matrix, _queue, _run  # noqa: F401 -- for those forked
+
+    return __main__.main
+
+
+def forked_pytest():
+    """Return pytest's main. Nothing of a plugin's: pytest has to be the first to import that."""
+    import pytest
+
+    return lambda: sys.exit(pytest.console_main())
+
+
+PROGRAMS = {"monkeywrench": command_line, "pytest": forked_pytest}
 
 
 def serve(channel: socket.socket) -> bool:
     """Fork whatever is asked for. Return twice or more: False when nobody asks any more, True in each fork."""
     while True:
-        packet, descriptors, _, _ = socket.recv_fds(channel, LONGEST, 2)
+        packet, descriptors, _, _ = socket.recv_fds(channel, LONGEST, 3)
         if not packet:
             return False
         pid = os.fork()
         if pid == 0:
             channel.close()
             args, directory, environment = json.loads(packet)
-            for descriptor, stream in zip(descriptors, (1, 2), strict=True):
+            for stream, descriptor in enumerate(descriptors):
                 os.dup2(descriptor, stream)
                 os.close(descriptor)
             os.chdir(directory)
@@ -42,5 +58,7 @@ def serve(channel: socket.socket) -> bool:
         channel.send(str(os.waitstatus_to_exitcode(status)).encode())
 
 
-if __name__ == "__main__" and serve(socket.socket(fileno=int(sys.argv[1]))):
-    __main__.main()
+if __name__ == "__main__":
+    main = PROGRAMS[sys.argv[2]]()
+    if serve(socket.socket(fileno=int(sys.argv[1]))):
+        main()

@@ -2,6 +2,7 @@
 
 import collections
 import fnmatch
+import os
 import re
 import subprocess
 import sys
@@ -14,12 +15,12 @@ PLAIN = ("-p", "no:randomly", "-p", "no:cacheprovider", "-p", "no:hypothesispyte
 
 
 @pytest.fixture
-def project(pytester):
+def project(pytester, run_pytest):
     """A project of somebody else's: not this one's configuration, nor its plugins."""
 
     def run(source, *args, **files):
         pytester.makepyfile(test_theirs=source, **files)
-        return pytester.runpytest_subprocess(*PLAIN, *args, timeout=120)
+        return run_pytest(*PLAIN, *args)
 
     return run
 
@@ -129,14 +130,13 @@ def test_it(monkeywrench):
 
 
 @pytest.fixture(scope="module")
-def outcome(tmp_path_factory):
+def outcome(tmp_path_factory, forked_pytest):
     """Return how many tests of one of the files came out how, and check a line of what pytest says of it."""
     directory = tmp_path_factory.mktemp("project")
     for name, source in {**{f"test_{name}": source for name, source in FILES.items()}, "conftest": CONFTEST}.items():
         (directory / f"{name}.py").write_text(source)
     args = (*PLAIN, "--import-mode=importlib", "--junit-xml=junit.xml")
-    command = [sys.executable, "-m", "pytest", *args]
-    done = subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=120)
+    done = forked_pytest(args, directory, dict(os.environ))
     assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout + done.stderr
     counts = {name: collections.Counter() for name in FILES}
     told = dict.fromkeys(FILES, "")

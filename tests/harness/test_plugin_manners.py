@@ -51,8 +51,9 @@ def processes(mark):
 class Theirs:
     """A project of somebody else's, in which pytest runs."""
 
-    def __init__(self, pytester, mark, temporary):
+    def __init__(self, pytester, run_pytest, mark, temporary):
         self.pytester = pytester
+        self.run_pytest = run_pytest
         self.mark = mark
         self.temporary = temporary
 
@@ -60,18 +61,17 @@ class Theirs:
         self.pytester.makepyfile(test_theirs=source, **files)
 
     def run(self, *args, stdin=b""):
-        command = (sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "monkeywrench", *args)
-        return self.pytester.run(*command, timeout=150, stdin=stdin)
+        return self.run_pytest("-p", "no:cacheprovider", "-p", "monkeywrench", *args, stdin=stdin)
 
 
 @pytest.fixture
-def theirs(pytester, tmp_path_factory, monkeypatch):
+def theirs(pytester, run_pytest, tmp_path_factory, monkeypatch):
     mark = f"MONKEYWRENCH_MANNERS={pytester.path.name}-{os.getpid()}"
     temporary = tmp_path_factory.mktemp("temporary")
     monkeypatch.setenv(*mark.split("="))
     monkeypatch.setenv("TMPDIR", str(temporary))
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # each test asks for those it is about
-    yield Theirs(pytester, mark, temporary)
+    yield Theirs(pytester, run_pytest, mark, temporary)
     end = time.monotonic() + GRACE_S
     while (left := processes(mark)) and time.monotonic() < end:
         time.sleep(0.02)  # whoever has just lost its client ends at once, and tells nobody
@@ -453,11 +453,11 @@ def test_last(monkeywrench): ...
 def test_it_can_be_switched_off(theirs, monkeypatch):
     monkeypatch.delenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD")
     theirs.write("def test_one(): ...\ndef test_two(monkeywrench): ...")
-    run = theirs.pytester.runpytest_subprocess
-    result = run("-p", "no:monkeywrench", timeout=120)
+    run = theirs.run_pytest
+    result = run("-p", "no:monkeywrench")
     result.assert_outcomes(passed=1, errors=1)
     result.stdout.fnmatch_lines(["E       fixture 'monkeywrench' not found"])
-    assert "--wrench" not in run("-p", "no:monkeywrench", "--help", timeout=120).stdout.str()
+    assert "--wrench" not in run("-p", "no:monkeywrench", "--help").stdout.str()
 
 
 def test_debuggers(theirs):

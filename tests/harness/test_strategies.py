@@ -152,10 +152,10 @@ def test_queue(plan):
 
 
 @pytest.mark.once
-def test_failing_plan_is_replayed_and_can_be_pasted(pytester):
+def test_failing_plan_is_replayed_and_can_be_pasted(pytester, run_pytest):
     pytester.makepyfile(drops=DROPS)
     pytester.makepyfile(FAILING.format(example=""))
-    first = pytester.runpytest_subprocess("-p", "no:randomly")
+    first = run_pytest("-p", "no:randomly")
     first.assert_outcomes(failed=1)
     printed = first.stdout.str()
     lines = printed[printed.index("plan=Plan(") + len("plan=") :].splitlines()
@@ -164,10 +164,10 @@ def test_failing_plan_is_replayed_and_can_be_pasted(pytester):
     assert isinstance(plan, Plan)
     assert plan.messages == 2
     # Again: the first that runs is the one from the database.
-    again = pytester.runpytest_subprocess("-p", "no:randomly")
+    again = run_pytest("-p", "no:randomly")
     again.assert_outcomes(failed=1)
     runs = [line.partition("RAN ")[2] for line in again.stdout.lines if line.startswith("RAN ")]
     assert eval(runs[0], dict(PUBLIC)) == plan
     pytester.makepyfile(FAILING.format(example=f"@example({plan!r})"))
-    pasted = pytester.runpytest_subprocess("-p", "no:randomly", "-p", "no:cacheprovider")
+    pasted = run_pytest("-p", "no:randomly", "-p", "no:cacheprovider")
     pasted.stdout.fnmatch_lines(["*Fa*ing explicit *"])

@@ -58,11 +58,11 @@ class TestOffByOne(QueueSuite):
 
 
 @pytest.fixture
-def project(pytester):
+def project(pytester, run_pytest):
     def run(source, *args):
         pytester.makepyfile(test_theirs=source)
         plain = ("-p", "no:randomly", "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:hypothesispytest")
-        return pytester.runpytest_subprocess(*plain, *args, timeout=150)
+        return run_pytest(*plain, *args)
 
     return run
 

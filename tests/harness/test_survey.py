@@ -242,7 +242,7 @@ def test_survey_without_points_proves_nothing():
     assert Survey(dry_run, (), ()).status == "unknown"
 
 
-def test_fixture_reports_a_survey_as_one_with_lines_that_replay(pytester):
+def test_fixture_reports_a_survey_as_one_with_lines_that_replay(pytester, run_pytest):
     pytester.makepyfile(
         """
         import os
@@ -274,7 +274,7 @@ def test_fixture_reports_a_survey_as_one_with_lines_that_replay(pytester):
         """
     )
     plain = ("-p", "no:randomly", "-p", "no:cacheprovider", "-p", "no:hypothesispytest")
-    result = pytester.runpytest_subprocess(*plain, timeout=120)
+    result = run_pytest(*plain)
     result.assert_outcomes(failed=1)
     text = result.stdout.str()
     assert text.count(" monkeywrench -") == 1
