@@ -25,7 +25,7 @@ from ._terminal import Terminated, count_of
 from ._trend import ENOUGH, Series
 
 _SAMPLES = 200
-_SHORTEST_S, _LONGEST_S = 0.05, 5.0
+_SHORTEST_S, _LONGEST_S = 0.02, 5.0
 _END_S = 20.0
 # How fast something goes depends on who else is at work on the machine.
 _SHORTEST_TREND_S = 60.0

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,17 @@ def small_files():
     yield
     resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     signal.signal(signal.SIGXFSZ, handler)
+
+
+@pytest.fixture(scope="session")
+def at_once():
+    """Call a function with each of some things, and return the results: trials that mostly wait do so together."""
+
+    def call(function, things):
+        with ThreadPoolExecutor(4) as pool:
+            return list(pool.map(function, things))
+
+    return call
 
 
 class Zygote:

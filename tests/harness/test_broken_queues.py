@@ -4,7 +4,6 @@ import dataclasses
 import importlib.util
 import re
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
 
@@ -13,8 +12,6 @@ from monkeywrench.harness import Trial, run
 
 SEED = 7
 LONGEST_SENTENCE = 300
-# Trials that mostly wait, so that they do so together.
-AT_ONCE = 4
 
 
 def _load() -> ModuleType:
@@ -44,10 +41,9 @@ def test_collection_is_large_and_each_docstring_is_one_line():
 
 
 @pytest.mark.parametrize("finding", FINDINGS)
-def test_broken_queues_are_caught_by_their_finding(finding):
+def test_broken_queues_are_caught_by_their_finding(at_once, finding):
     caught = [broken for broken in broken_queues.BROKEN if broken.finding == finding]
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        verdicts = list(pool.map(lambda broken: run(broken.plan(SEED), adapter=broken.queue()), caught))
+    verdicts = at_once(lambda broken: run(broken.plan(SEED), adapter=broken.queue()), caught)
     for broken, verdict in zip(caught, verdicts, strict=True):
         _check(broken, verdict)
 
@@ -67,7 +63,7 @@ def _check(broken, verdict):
 
 
 @pytest.mark.parametrize("right", broken_queues.RIGHT, ids=lambda right: right.__name__)
-def test_right_queue_is_not_accused_under_the_same_plans(right):
+def test_right_queue_is_not_accused_under_the_same_plans(at_once, right):
     # Several are found by the same plan. And Slots promises nothing about foreign bytes.
     plans = {
         _of_the_right_queue(broken).dumps(): _of_the_right_queue(broken)
@@ -75,9 +71,7 @@ def test_right_queue_is_not_accused_under_the_same_plans(right):
         if right is not broken_queues.Slots or all(fault.posix for fault in broken.faults)
     }
     assert len(plans) > 20
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        verdicts = list(pool.map(lambda plan: run(plan, adapter=right()), plans.values()))
-    for verdict in verdicts:
+    for verdict in at_once(lambda plan: run(plan, adapter=right()), plans.values()):
         assert not verdict.findings, verdict
         # A fault may be placed where this queue never comes by: no finding then, and nothing proved either.
         assert all("it never struck" in doubt for doubt in verdict.doubts), verdict

@@ -22,7 +22,8 @@ def test_contender_does_every_shape(contender):
         "shapes = _measure.SHAPES\n"
         "contender, *names = sys.argv[1:]\n"
         "for name in names:\n"
-        "    shapes[name] = dataclasses.replace(shapes[name], messages=400)\n"
+        "    few = 4 if shapes[name].payload_bytes else 400\n"
+        "    shapes[name] = dataclasses.replace(shapes[name], messages=few)\n"
         "    _measure.main(contender, name)\n"
     )
     done = subprocess.run(
