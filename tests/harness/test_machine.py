@@ -111,7 +111,7 @@ def test_right_queue_passes():
 def test_broken_queue_is_found_by_a_short_program():
     with pytest.raises(AssertionError, match="leaked: ") as found:
         run_state_machine_as_test(
-            machine_of(LeaksWhenReopened), settings=settings(BOUNDS, max_examples=100, stateful_step_count=10)
+            machine_of(LeaksWhenReopened), settings=settings(BOUNDS, max_examples=100, stateful_step_count=7)
         )
     program = "\n".join(found.value.__notes__).partition("state = ")[2].splitlines()[1:]
     steps = [line for line in program if "state." in line and "teardown" not in line]
