@@ -51,6 +51,7 @@ class Zygote:
 
     def __init__(self, program):
         self._program = program
+        self._environment = dict(os.environ)  # no test's: some look for processes by what they have set there
         self._process = None
 
     def __call__(self, args, directory, environment, stdin=b""):
@@ -79,7 +80,11 @@ class Zygote:
         with theirs:
             command = [sys.executable, Path(__file__).with_name("zygote.py"), str(theirs.fileno()), self._program]
             self._process = subprocess.Popen(
-                command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, start_new_session=True
+                command,
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+                env=self._environment,
             )
 
     def stop(self):

@@ -37,7 +37,7 @@ from monkeywrench.harness import (
     write,
 )
 from monkeywrench.harness.adapters.pipes import SimplePipeQueueAdapter
-from monkeywrench.harness.faults import Error, Fault, Foreign, Kill, Pause, Short, Shrink, Stale
+from monkeywrench.harness.faults import Delay, Error, Fault, Foreign, Kill, Pause, Short, Shrink, Stale
 
 PATIENCE_S = 0.7
 
@@ -653,6 +653,7 @@ class HeaderThenBody(Stream):
 @broken(
     "crashed",
     Pause("producer-0", message(1, byte=2000), 0.4),
+    Delay("producer-1", every(1), 0.02),  # or it may be through before producer-0 begins
     says="consumer-0 ended by",
     producers=3,
     large_every=1,
