@@ -69,40 +69,49 @@ def test_several_peers_where_the_queue_is_made_for_them(name):
     assert verdict.valid, verdict
 
 
-@pytest.mark.parametrize("name", WORKS)
+def of_those_installed(names):
+    """Return those of these queues that can be used here."""
+    return [name for name in names if missing(name) is None]
+
+
 @pytest.mark.parametrize("peer", ["producer-0", "consumer-0"])
-def test_peer_killed_between_two_messages_leaves_the_queue_as_it_was(name, peer):
-    installed(name)
-    trial = Trial(name, messages=30, patience_s=1 if (name, peer) == MAY_BE_STUCK else 10)
-    verdict = trial.kill(peer, at=messages(5)).run()
-    if (name, peer) == MAY_BE_STUCK:
-        assert kinds(verdict) <= {"stuck"}, verdict
-    else:
-        assert verdict.valid, verdict
+def test_peer_killed_between_two_messages_leaves_the_queue_as_it_was(at_once, peer):
+    def trial(name):
+        made = Trial(name, messages=30, patience_s=1 if (name, peer) == MAY_BE_STUCK else 10)
+        return made.kill(peer, at=messages(5)).run()
+
+    names = of_those_installed(WORKS)
+    for name, verdict in zip(names, at_once(trial, names), strict=True):
+        if (name, peer) == MAY_BE_STUCK:
+            assert kinds(verdict) <= {"stuck"}, verdict
+        else:
+            assert verdict.valid, verdict
 
 
-@pytest.mark.parametrize("name", WORKS)
-def test_peers_killed_at_any_moment_do_what_is_known_of_them(name):
-    installed(name)
-    # A queue on a disk is slow, and one that no kill may wedge has all the time that it needs.
-    count, patience_s = (60 if name == "persist-queue" else 200), (1 if name in KILLS_MAY_DO else 10)
-    trial = Trial(name, messages=count, large_every=3, patience_s=patience_s)
-    verdict = trial.kill("producer-0", at=elapsed(0.008)).kill("consumer-0", at=elapsed(0.016)).run()
-    assert verdict.status != "unknown" or any("it never struck" in doubt for doubt in verdict.doubts), verdict
-    assert kinds(verdict) <= KILLS_MAY_DO.get(name, set()), verdict
+def test_peers_killed_at_any_moment_do_what_is_known_of_them(at_once):
+    def trial(name):
+        # A queue on a disk is slow, and one that no kill may wedge has all the time that it needs.
+        count, patience_s = (60 if name == "persist-queue" else 200), (1 if name in KILLS_MAY_DO else 10)
+        made = Trial(name, messages=count, large_every=3, patience_s=patience_s)
+        return made.kill("producer-0", at=elapsed(0.008)).kill("consumer-0", at=elapsed(0.016)).run()
+
+    names = of_those_installed(WORKS)
+    for name, verdict in zip(names, at_once(trial, names), strict=True):
+        assert verdict.status != "unknown" or any("it never struck" in doubt for doubt in verdict.doubts), verdict
+        assert kinds(verdict) <= KILLS_MAY_DO.get(name, set()), verdict
 
 
-@pytest.mark.parametrize("name", FALLS_BY_ITSELF)
-def test_queues_that_fall_by_themselves(name):
+def test_queues_that_fall_by_themselves(at_once):
     """See what each adapter says of its queue; whether it falls may depend on who is faster."""
-    installed(name)
-    found = set()
-    for seed in range(20):
-        found = kinds(Trial(name, messages=30, patience_s=0.5, seed=seed).run())
-        if found:
-            break
-    assert found, f"{name} did not fall in 20 trials: has it been mended?"
-    assert found <= FALLS_BY_ITSELF[name]
+
+    def found(name):
+        trials = (Trial(name, messages=30, patience_s=0.5, seed=seed) for seed in range(20))
+        return next((found for trial in trials if (found := kinds(trial.run()))), set())
+
+    names = of_those_installed(FALLS_BY_ITSELF)
+    for name, kinds_found in zip(names, at_once(found, names), strict=True):
+        assert kinds_found, f"{name} did not fall in 20 trials: has it been mended?"
+        assert kinds_found <= FALLS_BY_ITSELF[name], name
 
 
 class ClaimsEveryType(JsonLinesAdapter):

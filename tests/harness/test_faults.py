@@ -126,13 +126,14 @@ def test_fifo_is_taken_away_only_while_nobody_new_comes(tmp_path, replace_it):
     assert inode(scene.fifo) == mine
 
 
-@pytest.mark.parametrize("thing", THINGS)
 @pytest.mark.parametrize("history", [False, True])
-def test_right_queue_uses_or_refuses_what_it_finds(thing, history):
-    verdict = Trial(SimplePipeQueueAdapter(history=history), seed=3, messages=20).stale(thing).run()
-    assert verdict.valid, verdict
-    refused = [event.error for event in verdict.history.events if event.f == "refused"]
-    assert bool(refused) == (not history or thing not in ("fifo", "bytes", "torn"))
+def test_right_queue_uses_or_refuses_what_it_finds(at_once, history):
+    queue = SimplePipeQueueAdapter(history=history)
+    verdicts = at_once(lambda thing: Trial(queue, seed=3, messages=20).stale(thing).run(), THINGS)
+    for thing, verdict in zip(THINGS, verdicts, strict=True):
+        assert verdict.valid, verdict
+        refused = [event.error for event in verdict.history.events if event.f == "refused"]
+        assert bool(refused) == (not history or thing not in ("fifo", "bytes", "torn")), verdict
 
 
 def test_socket_is_put_in_place_however_long_the_path_is(tmp_path, monkeypatch):

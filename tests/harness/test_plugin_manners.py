@@ -593,21 +593,21 @@ def slow():
     time.sleep(2)
 
 class TestSignal:
-    @pytest.mark.timeout(6, method="signal")
+    @pytest.mark.timeout(5, method="signal")
     def test_marker(self, monkeywrench):
         assert trial(monkeywrench)
 
-    @pytest.mark.timeout(6, method="signal", func_only=True)
+    @pytest.mark.timeout(5, method="signal", func_only=True)
     def test_function_only(self, slow, monkeywrench):
         assert monkeywrench._left_s(900) > 2
 
-    @pytest.mark.timeout(7, method="signal")
+    @pytest.mark.timeout(6, method="signal")
     def test_its_own_wait(self, monkeywrench, pipe_queue):
         monkeywrench.spawn(blocked, name="beside").wait_ready()
         pipe_queue.get()
 
 class TestThread:
-    @pytest.mark.timeout(6, method="thread")
+    @pytest.mark.timeout(5, method="thread")
     def test_marker(self, monkeywrench):
         assert trial(monkeywrench)
 
@@ -615,7 +615,7 @@ class TestThread:
         monkeywrench.spawn(blocked).result()
 """
     )
-    monkeypatch.setenv("PYTEST_TIMEOUT", "6")
+    monkeypatch.setenv("PYTEST_TIMEOUT", "5")
     with ended_by_a_time_out(theirs):
         result = theirs.run("-p", "timeout", "-p", "xdist", "-o", "timeout_method=thread", "-n", "5", "test_theirs.py")
     result.assert_outcomes(failed=4, passed=1)

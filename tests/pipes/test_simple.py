@@ -154,13 +154,13 @@ def test_a_queue_that_is_full_says_so_and_nothing_was_put(pq: SimplePipeQueue, p
 def test_a_timeout_is_waited_out(pq: SimplePipeQueue) -> None:
     start = time.monotonic()
     with pytest.raises(queue.Empty):
-        pq.get(timeout=0.2)
+        pq.get(timeout=0.1)
     fill(pq)
     with pytest.raises(queue.Full):
-        pq.put(LONG, timeout=0.2)
+        pq.put(LONG, timeout=0.1)
     with pytest.raises(TimeoutError, match="still unread"):
-        pq.drain(timeout=0.2)
-    assert time.monotonic() - start >= 0.6
+        pq.drain(timeout=0.1)
+    assert time.monotonic() - start >= 0.3
     pq.get_many(10_000)
 
 
