@@ -319,7 +319,8 @@ class Peer:
                 self.exitcode = code
 
     def _wait(self, there: Callable[[], bool], timeout_s: float | None, what: str) -> None:
-        end = time.monotonic() + (self._timeout_s() if timeout_s is None else timeout_s)
+        within_s = self._timeout_s() if timeout_s is None else timeout_s
+        end = time.monotonic() + within_s
         with self._talking:
             while not there() and self.exitcode is None:
                 try:
@@ -330,7 +331,8 @@ class Peer:
                     where = ""
                     with contextlib.suppress(HarnessError):
                         where = "".join(f"\n    {line}" for line in self.stack())
-                    raise HarnessError(f"{error}; it is{where or ' nowhere that it tells'}") from None
+                    where = where or " nowhere that it tells"
+                    raise HarnessError(f"{error}, for {within_s:.3g} s; it is{where}") from None
 
     @property
     def _strikes(self) -> list[dict[str, Any]]:

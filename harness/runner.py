@@ -35,8 +35,10 @@ def run(
     interrupted: called with the verdict on what was done, when the trial is interrupted (by Ctrl-C, a time-out of
         pytest's); it says where every peer was. Then the interruption goes on.
 
-    Raises PlanError if there is no such queue; HarnessError if the harness failed, with what it said.
+    Raises PlanError if it is no plan, or there is no such queue; HarnessError if the harness failed, with what it said.
     """
+    if not isinstance(plan, Plan):
+        raise PlanError(f"plan={plan!r}: a Plan is expected; Plan.loads(text) reads the text of one")
     queue = adapter or load(plan.queue)
     check_reach(plan, queue)
     with _client.directory() as directory:

@@ -28,7 +28,7 @@ from ._run import prepare_report, until_signalled
 from ._table import markdown_of, page_of, show
 from ._terminal import Terminated, console_of, count_of, progress_on
 from .report import write_report
-from .report._files import BEGINNINGS, MATRIX, whole
+from .report._files import BEGINNINGS, MATRIX, PAGE, whole
 
 # A wedged trial costs its patience; one that crawls costs this.
 DEADLINE_S = 20.0
@@ -179,12 +179,12 @@ def _prepare(report: Path, queues: Sequence[str]) -> None:
 
 
 def _keep(report: Path, cells: Sequence[Cell], queues: Sequence[str], seed: int, document: str) -> None:
-    texts = document, markdown_of(cells, queues, seed), page_of(cells, queues, seed)
+    results = {queue: [each for cell in cells if cell.queue == queue for each in cell.results] for queue in queues}
+    directories = {queue: directory for queue, directory in _directories(report, queues).items() if results[queue]}
+    links = {queue: f"{directory.name}/{PAGE}" for queue, directory in directories.items()}
+    texts = document, markdown_of(cells, queues, seed), page_of(cells, queues, seed, links)
     for name, text in zip(MATRIX, texts, strict=True):
         with whole(report / name) as file:
             file.write(f"{BEGINNINGS[name]}{text.removeprefix(BEGINNINGS[name])}\n")
-    results = [result for cell in cells for result in cell.results]
-    for queue, directory in _directories(report, queues).items():
-        mine = [result for result in results if result.plan.queue == queue]
-        if mine:
-            write_report(directory, mine)
+    for queue, directory in directories.items():
+        write_report(directory, results[queue])

@@ -22,7 +22,7 @@ import ast
 import difflib
 import random
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -72,16 +72,19 @@ def _scenario(fields: dict[str, Any], stem: str) -> Scenario:
     cases = fields.get("case")
     if not isinstance(cases, list) or not cases:
         raise PlanError("no [[case]]: a scenario has one at least")
-    for case in cases:
-        _only(case, _OF_CASE, "a case")
+    for number, case in enumerate(cases, start=1):
+        _only(case, _OF_CASE, f"case {number}")
         if not isinstance(case.get("name"), str):
-            raise PlanError("a case without a name")
+            raise PlanError(f"case {number} is without a name")
 
     def draw_cases(draw: random.Random, sizes: Sizes) -> Iterator[Case]:
         for case in cases:
             own = {key: value for key, value in case.items() if key not in ("name", "fault")}
             here = sizes._replace(**{key: value for key, value in own.items() if key in _PARAMETERS})
-            struck = tuple(_fault(fault, draw, here) for fault in case.get("fault", ()))
+            try:
+                struck = tuple(_fault(fault, draw, here) for fault in case.get("fault", ()))
+            except PlanError as error:
+                raise PlanError(f"case {case['name']!r}: {error}") from None
             yield Case(case["name"], {**own, "faults": struck})
 
     given: dict[str, Any] = {name: _range(name, fields[name]) for name in _PARAMETERS if name in fields}
@@ -117,9 +120,7 @@ def _fault(fields: Any, draw: random.Random, sizes: Sizes) -> Fault:
         raise PlanError(f"fault={fields!r}: a table is expected, [[case.fault]]")
     name = fields.get("fault")
     if not isinstance(name, str) or name not in faults.FAULTS:
-        near = difflib.get_close_matches(str(name), _FAULTS, n=1)
-        hint = f" did you mean {near[0]!r}?" if near else ""
-        raise PlanError(f"fault={name!r}:{hint} one of {', '.join(_FAULTS)} is allowed")
+        raise PlanError(f"fault={name!r}:{_meant(str(name), _FAULTS)} one of {', '.join(_FAULTS)} is allowed")
     settings = dict(fields)
     if "at" in settings:
         settings["at"] = triggers.to_json(_trigger(settings["at"], draw, sizes))
@@ -128,16 +129,18 @@ def _fault(fields: Any, draw: random.Random, sizes: Sizes) -> Fault:
 
 def _trigger(text: Any, draw: random.Random, sizes: Sizes) -> Any:
     """Return the trigger that a text such as ``write(draw(1, messages), byte=3)`` means."""
-    allowed = f"at={text!r}: one of {', '.join(f'{name}(…)' for name in _TRIGGERS)} is allowed"
+    allowed = f"one of {', '.join(f'{name}(…)' for name in _TRIGGERS)} is allowed"
     try:
         call = ast.parse(text, mode="eval").body
     except SyntaxError as error:
         place = f", character {error.offset}" if error.offset else ""
         raise PlanError(f"at={text!r}: cannot be read: {error.msg}{place}. Such as: write(draw(1, messages))") from None
     except (TypeError, ValueError):
-        raise PlanError(allowed) from None
-    if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.func.id not in _TRIGGERS:
-        raise PlanError(allowed)
+        raise PlanError(f"at={text!r}: {allowed}") from None
+    if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
+        raise PlanError(f"at={text!r}: {allowed}")
+    if call.func.id not in _TRIGGERS:
+        raise PlanError(f"at={text!r}:{_meant(call.func.id, _TRIGGERS)} {allowed}")
 
     def value(node: ast.expr) -> Any:
         match node:
@@ -162,6 +165,11 @@ def _trigger(text: Any, draw: random.Random, sizes: Sizes) -> Any:
         )
     except TypeError as error:
         raise PlanError(f"at={text!r}: {error}") from None
+
+
+def _meant(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    return f" did you mean {near[0]!r}?" if near else ""
 
 
 def _only(fields: Any, allowed: tuple[str, ...], what: str) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import html
 import itertools
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from urllib.parse import quote
 
 from monkeywrench.harness.verdict import VALID
 from rich.console import Console
@@ -59,9 +60,16 @@ def markdown_of(cells: Sequence[Cell], queues: Sequence[str], seed: int) -> str:
     return "\n".join([*lines, "```text", notes.replace("```", "'''"), "```"] if notes else lines)
 
 
-def page_of(cells: Sequence[Cell], queues: Sequence[str], seed: int) -> str:
-    """Return the table as a page of HTML, where each cell opens on what is behind it."""
-    head = "".join(f"<th>{html.escape(name)}</th>" for name in short_names(queues).values())
+def page_of(cells: Sequence[Cell], queues: Sequence[str], seed: int, reports: Mapping[str, str]) -> str:
+    """Return the table as a page of HTML, where each cell opens on what is behind it.
+
+    reports: where the report of a queue is, for those that have one.
+    """
+    head = ""
+    for queue, name in short_names(queues).items():
+        text = html.escape(name)
+        link = f'<a href="{html.escape(quote(reports[queue]))}">{text}</a>' if queue in reports else text
+        head += f"<th>{link}</th>"
     body = ""
     for scenario, row in _rows(cells, queues):
         body += f"<tr><th>{html.escape(scenario)}</th>"

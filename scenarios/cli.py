@@ -23,6 +23,14 @@ DEFAULT_PATIENCE_S = 5.0
 MATRIX_PATIENCE_S = 3.0
 
 
+class _Whole(click.IntRange):
+    name = "whole number"  # as an error calls it
+
+
+class _Seconds(click.FloatRange):
+    name = "number of seconds"
+
+
 class _Group(click.Group):
     """A group which suggests what was meant, and maps the project's errors to exit statuses."""
 
@@ -156,22 +164,20 @@ _no_color = click.option("--no-color", is_flag=True, help="Plain text. So does t
 _scenarios = click.argument("scenario", nargs=-1, shell_complete=_complete_scenario)
 _seed = click.option(
     "--seed",
-    type=click.IntRange(0, 2**63 - 1),
+    type=_Whole(0, 2**63 - 1),
     metavar="N",
     help="Draws everything that is drawn. Default: a new one, printed.",
 )
 
 
 def _jobs(default: str) -> Callable[[Any], Any]:
-    return click.option(
-        "-j", "--jobs", type=click.IntRange(1, 256), metavar="N", help=f"Trials at a time. Default: {default}."
-    )
+    return click.option("-j", "--jobs", type=_Whole(1, 256), metavar="N", help=f"Trials at a time. Default: {default}.")
 
 
 def _patience(default: float) -> Callable[[Any], Any]:
     return click.option(
         "--patience",
-        type=click.FloatRange(0.1, 86_400),
+        type=_Seconds(0.1, 86_400),
         default=default,
         show_default=True,
         metavar="SECONDS",
@@ -182,7 +188,7 @@ def _patience(default: float) -> Callable[[Any], Any]:
 def _sizes(command: Any) -> Any:
     for name, where in {"messages": "of each producer", "consumers": "in a trial", "producers": "in a trial"}.items():
         text = f"So many {name} {where}."
-        command = click.option(f"--{name}", type=click.IntRange(1), metavar="N", help=text)(command)
+        command = click.option(f"--{name}", type=_Whole(1), metavar="N", help=text)(command)
     return command
 
 
@@ -219,9 +225,9 @@ def _chosen(references: tuple[str, ...]) -> list[Any]:
     help="The queue to break: a name out of 'list', module:object or file.py:object.",
 )
 @_seed
-@click.option("--count", type=click.IntRange(1), metavar="N", help="So many trials of each scenario.")
+@click.option("--count", type=_Whole(1), metavar="N", help="So many trials of each scenario.")
 @click.option("--duration", callback=_seconds, metavar="TIME", help="Repeat for so long: 90s, 10m, 1h.")
-@click.option("--trial", type=click.IntRange(1), metavar="N", help="Only the N-th trial of each scenario.")
+@click.option("--trial", type=_Whole(1), metavar="N", help="Only the N-th trial of each scenario.")
 @_sizes
 @_patience(DEFAULT_PATIENCE_S)
 @_jobs("one a core")
@@ -354,7 +360,7 @@ def check(history: Path, no_color: bool) -> None:
 
 @main.command(epilog="Example: monkeywrench bench small batches --rounds 9 --json")
 @click.argument("shape", nargs=-1)
-@click.option("--rounds", type=click.IntRange(1, 1000), default=9, show_default=True, help="How often each is timed.")
+@click.option("--rounds", type=_Whole(1, 1000), default=9, show_default=True, help="How often each is timed.")
 @click.option("--json", "as_json", is_flag=True, help="Every figure as JSON on standard output, progress elsewhere.")
 @_no_color
 def bench(shape: tuple[str, ...], rounds: int, as_json: bool, no_color: bool) -> None:
@@ -377,9 +383,7 @@ def queue() -> None:
     """Send and receive over a named-pipe queue from the shell, and look at one."""
 
 
-_timeout = click.option(
-    "--timeout", type=click.FloatRange(0), metavar="SECONDS", help="Give up then, with exit status 1."
-)
+_timeout = click.option("--timeout", type=_Seconds(0), metavar="SECONDS", help="Give up then, with exit status 1.")
 _path = click.argument("path", type=click.Path(path_type=Path))
 
 
@@ -401,7 +405,7 @@ def put(path: Path, message: str, as_json: bool, timeout: float | None) -> None:
 
 @queue.command(short_help="Get messages, and print them.")
 @_path
-@click.option("--count", type=click.IntRange(1), default=1, show_default=True, help="How many messages to get.")
+@click.option("--count", type=_Whole(1), default=1, show_default=True, help="How many messages to get.")
 @_timeout
 def get(path: Path, count: int, timeout: float | None) -> None:
     """Get messages from the queue at PATH: text as it is, anything else as Python writes it.

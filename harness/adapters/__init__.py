@@ -75,7 +75,7 @@ def load(reference: str) -> Adapter:
         found: Any = _from_file(where) if where.endswith(".py") else importlib.import_module(where)
         for part in name.split("."):
             if not hasattr(found, part):
-                raise PlanError(f"queue {reference!r}: {where} has no {name!r}")
+                raise PlanError(f"queue {reference!r}: {where} has no {name!r}{_hint(found, part)}")
             found = getattr(found, part)
         if isinstance(found, type) and not issubclass(found, Adapter):
             raise PlanError(f"queue {reference!r}: {name} is no monkeywrench.harness.Adapter")
@@ -91,6 +91,21 @@ def load(reference: str) -> Adapter:
     if not isinstance(made, Adapter):
         raise PlanError(f"queue {reference!r}: {made!r} is no monkeywrench.harness.Adapter")
     return made
+
+
+def _hint(where: object, name: str) -> str:
+    """Return what else may have been meant, if there is an adapter at all."""
+    there = {each for each, value in getattr(where, "__dict__", {}).items() if _is_adapter(value)}
+    if not there:
+        return ""
+    import difflib
+
+    near = difflib.get_close_matches(name, there, n=1)
+    return f"; did you mean {near[0]!r}?" if near else f"; its adapters: {', '.join(sorted(there))}"
+
+
+def _is_adapter(value: object) -> bool:
+    return isinstance(value, Adapter) or (isinstance(value, type) and issubclass(value, Adapter) and value != Adapter)
 
 
 def made(queue: object, what: str = "queue") -> Adapter:

@@ -275,7 +275,7 @@ def test_queue_of_another_distribution_is_known_by_its_name_and_reaches_the_peer
 
 @pytest.mark.usefixtures("distribution")
 def test_queue_of_another_distribution_that_is_broken_says_so():
-    assert missing("tiny.Broken") == "tiny_queue has no 'NoSuch'"
+    assert missing("tiny.Broken") == "tiny_queue has no 'NoSuch'; its adapters: SimplePipeQueueAdapter, TinyAdapter"
 
 
 @pytest.mark.usefixtures("distribution")

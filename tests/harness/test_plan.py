@@ -218,6 +218,8 @@ def test_text_that_is_no_plan_is_refused(text, message):
         ("multiprocesing.Queue", "did you mean 'multiprocessing.Queue'?"),
         ("no.such.module:Queue", "cannot be loaded: ModuleNotFoundError"),
         ("json:NoSuchThing", "json has no 'NoSuchThing'"),
+        ("monkeywrench.harness.adapters.naive:JsonLineAdapter", "did you mean 'JsonLinesAdapter'?"),
+        ("monkeywrench.harness.adapters.naive:Mine", "has no 'Mine'; its adapters: JsonLinesAdapter"),
         ("json:JSONDecoder", "JSONDecoder is no monkeywrench.harness.Adapter"),
         ("adapter.py", "which object of that file? Say adapter.py:NAME"),
         (42, "queue=42: an adapter is allowed, its class, or the name of one"),

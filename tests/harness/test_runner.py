@@ -365,6 +365,11 @@ def test_adapter_of_a_test_module_is_found_again_by_its_reference():
     assert verdict.valid, verdict
 
 
+def test_what_is_no_plan_is_refused():
+    with pytest.raises(PlanError, match=r"plan='plan.json': a Plan is expected; Plan.loads\(text\) reads"):
+        run("plan.json")
+
+
 def test_adapter_is_found_again_by_its_file(tmp_path, monkeypatch):
     (tmp_path / "mine.py").write_text(
         "from monkeywrench.harness.adapters.pipes import SimplePipeQueueAdapter\n"

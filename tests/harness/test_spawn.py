@@ -156,7 +156,7 @@ def test_it_is_paused_resumed_and_killed_from_the_test():
         peer.wait_blocked()
         assert peer.stack()[0].endswith("os.read(reader, 1)")
         peer.pause()
-        with pytest.raises(HarnessError, match=r"waited in vain for its end \(waits\)"):
+        with pytest.raises(HarnessError, match=r"waited in vain for its end \(waits\), for 0.1 s; it is"):
             peer.join(0.1)
         peer.resume()
         peer.kill()

@@ -207,15 +207,19 @@ def test_toml_becomes_the_same_plans_as_python(tmp_path):
     ("old", "new", "message"),
     [
         ("sentence =", "sentense =", "unknown in a scenario: sentense; it takes name, sentence"),
-        ("large_every = 0", "large = 0", "unknown in a case: large"),
+        ("large_every = 0", "large = 0", "unknown in case 1: large"),
         ("replace = true", "replaced = true", "fault 'kill' with"),
         (
             'fault = "kill"',
             'fault = "kil"',
-            "fault='kil': did you mean 'kill'\\? one of kill, pause, .*, shrink is allowed",
+            "case '.*': fault='kil': did you mean 'kill'\\? one of kill, pause, .*, shrink is allowed",
         ),
         ('fault = "kill"', "", "fault=None: one of kill"),
-        ("write(draw(2, messages), byte=3)", "wirte(1)", r"at='wirte\(1\)': one of start\(…\)"),
+        (
+            "write(draw(2, messages), byte=3)",
+            "wirte(1)",
+            r"case 'early': at='wirte\(1\)': did you mean 'write'\? one of start\(…\)",
+        ),
         ("write(draw(2, messages), byte=3)", "write(", r"at='write\(': cannot be read: .*, character 6\."),
         ("write(draw(2, messages), byte=3)", "write(draw(5, 2))", r"the smaller one first"),
         ("write(draw(2, messages), byte=3)", "write(open('x'))", r"a constant, draw\(least, most\)"),
@@ -223,7 +227,7 @@ def test_toml_becomes_the_same_plans_as_python(tmp_path):
         ("write(draw(2, messages), byte=3)", "write(0)", "n=0: a whole number from 1"),
         ("messages = 20", "messages = '20'", "messages='20': a whole number, or"),
         ("messages = 20", "trials = '1'", "trials='1'"),
-        ('name = "nobody"', "", "a case without a name"),
+        ('name = "nobody"', "", "case 2 is without a name"),
         ("sentence", "[sentence", "not TOML"),
     ],
 )

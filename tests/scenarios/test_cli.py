@@ -114,6 +114,8 @@ def test_unknown_has_an_exit_status_of_its_own(wrench, tmp_path):
         (["run", "--queue", ""], "no queue is called ''"),
         (["run", "--junit", ""], "--junit .: Is a directory; give the path of a file"),
         (["run", "--seed", "-1"], "-1 is not in the range"),
+        (["run", "--seed", "abc"], "'abc' is not a valid whole number"),
+        (["run", "--patience", "long"], "'long' is not a valid number of seconds"),
         (["replay", "missing.json"], "'missing.json' does not exist"),
         (["run", "--report", "/proc/no/such"], "--report /proc/no/such: "),
         (["run", "--report", ""], "it is empty: a directory is expected"),

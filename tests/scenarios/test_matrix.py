@@ -111,6 +111,9 @@ def test_json_and_markdown_and_report_have_every_cell_and_its_evidence(wrench, t
     page = (tmp_path / "report" / "matrix.html").read_text()
     assert page.count("<td") == 6
     assert "monkeywrench run killed-consumer --queue multiprocessing.Queue" in page
+    links = re.findall('<th><a href="(.*?)">(.*?)</a></th>', page)
+    assert [name for _, name in links] == [DEFAULT, STANDARD]
+    assert all((tmp_path / "report" / link).read_text().startswith("<!doctype html>") for link, _ in links)
     kept = tmp_path / "report" / STANDARD / "killed-consumer-the-only-one-before-a-read" / "plan.json"
     assert Plan.loads(kept.read_text()).queue == STANDARD
 
