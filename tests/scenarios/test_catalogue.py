@@ -218,7 +218,7 @@ def test_toml_becomes_the_same_plans_as_python(tmp_path):
         (
             "write(draw(2, messages), byte=3)",
             "wirte(1)",
-            r"case 'early': at='wirte\(1\)': did you mean 'write'\? one of start\(…\)",
+            r"case 'both': at='wirte\(1\)': did you mean 'write'\? one of",
         ),
         ("write(draw(2, messages), byte=3)", "write(", r"at='write\(': cannot be read: .*, character 6\."),
         ("write(draw(2, messages), byte=3)", "write(draw(5, 2))", r"the smaller one first"),
