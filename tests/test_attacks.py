@@ -30,9 +30,9 @@ def attack(name, *args):
 
 @pytest.mark.parametrize("args", [[], ["--capacity", "4096"]], ids=["deep", "one page"])
 def test_torture_finds_no_violation(args):
-    done = attack("torture", "--trials", "10", "--seed", "3", *args)
-    assert "10 trials, 0 violations" in done.stdout, done.stdout + done.stderr
-    # Ten trials may miss the short moment between claim and packet, and say so.
+    done = attack("torture", "--trials", "6", "--seed", "3", *args)
+    assert "6 trials, 0 violations" in done.stdout, done.stdout + done.stderr
+    # Six trials may miss the short moment between claim and packet, and say so.
     assert done.returncode in (0, 3)
     assert re.search(r"\d+ inside put", done.stdout)
     assert re.search(r"\d+ inside get", done.stdout)
