@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 class MonkeywrenchError(Exception):
     """Something about a trial is wrong that is not the queue's fault."""
@@ -21,3 +23,15 @@ class HistoryError(MonkeywrenchError, ValueError):
 
 class HarnessError(MonkeywrenchError):
     """The harness itself failed, so that the trial says nothing about the queue. Nothing of it is left running."""
+
+
+def meant(name: str, known: Iterable[str], question: str) -> str:
+    """Return the *question* whether somebody who wrote *name* meant the nearest of what is known; nothing, if none is
+    near.
+
+    question: has ``{}`` for that, quoted.
+    """
+    import difflib  # which takes a while to import, for what seldom happens
+
+    near = difflib.get_close_matches(name, known, n=1)
+    return question.format(repr(near[0])) if near else ""

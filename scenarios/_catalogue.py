@@ -14,6 +14,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any, NamedTuple
 
 from monkeywrench.harness import PlanError
+from monkeywrench.harness._errors import meant
 
 from . import SCENARIOS
 from ._scenario import Scenario
@@ -60,10 +61,7 @@ def choose(references: Iterable[str], known: Iterable[Found]) -> list[Found]:
         elif reference.partition(":")[0].endswith(".py"):
             found = _of_file(reference)
         else:
-            import difflib
-
-            near = difflib.get_close_matches(reference, by_name, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
+            hint = meant(reference, by_name, " Did you mean {}?")
             raise PlanError(
                 f"No scenario is called {reference!r}.{hint} There are: {', '.join(by_name)}; "
                 "of your own: file.py, file.py:NAME or file.toml."

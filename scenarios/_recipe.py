@@ -19,14 +19,14 @@ draws a whole number in it; ``producers``, ``consumers`` and ``messages`` are th
 from __future__ import annotations
 
 import ast
-import difflib
 import random
 import tomllib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from monkeywrench.harness import PlanError, faults, triggers
+from monkeywrench.harness._errors import meant
 from monkeywrench.harness.faults import Fault
 
 from ._scenario import Case, Range, Scenario, Sizes
@@ -48,6 +48,7 @@ _TRIGGERS: dict[str, Callable[..., Any]] = {
 }
 # All but what breaks nothing.
 _FAULTS = [name for name in faults.FAULTS if name not in (faults.Census.name, faults.Noop.name)]
+_QUESTION = " did you mean {}?"
 _PARAMETERS = Sizes._fields
 _OF_SCENARIO = ("name", "sentence", "expects", *_PARAMETERS, "trials", "seconds", "case")
 _OF_CASE = ("name", *_PARAMETERS, "large_every", "fault")
@@ -120,7 +121,7 @@ def _fault(fields: Any, draw: random.Random, sizes: Sizes) -> Fault:
         raise PlanError(f"fault={fields!r}: a table is expected, [[case.fault]]")
     name = fields.get("fault")
     if not isinstance(name, str) or name not in faults.FAULTS:
-        raise PlanError(f"fault={name!r}:{_meant(str(name), _FAULTS)} one of {', '.join(_FAULTS)} is allowed")
+        raise PlanError(f"fault={name!r}:{meant(str(name), _FAULTS, _QUESTION)} one of {', '.join(_FAULTS)} is allowed")
     settings = dict(fields)
     if "at" in settings:
         settings["at"] = triggers.to_json(_trigger(settings["at"], draw, sizes))
@@ -140,7 +141,7 @@ def _trigger(text: Any, draw: random.Random, sizes: Sizes) -> Any:
     if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
         raise PlanError(f"at={text!r}: {allowed}")
     if call.func.id not in _TRIGGERS:
-        raise PlanError(f"at={text!r}:{_meant(call.func.id, _TRIGGERS)} {allowed}")
+        raise PlanError(f"at={text!r}:{meant(call.func.id, _TRIGGERS, _QUESTION)} {allowed}")
 
     def value(node: ast.expr) -> Any:
         match node:
@@ -165,11 +166,6 @@ def _trigger(text: Any, draw: random.Random, sizes: Sizes) -> Any:
         )
     except TypeError as error:
         raise PlanError(f"at={text!r}: {error}") from None
-
-
-def _meant(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    return f" did you mean {near[0]!r}?" if near else ""
 
 
 def _only(fields: Any, allowed: tuple[str, ...], what: str) -> None:

@@ -98,11 +98,9 @@ def words(error: Exception) -> str:
 
 
 def _unknown(what: str, name: str, known: list[str]) -> str:
-    import difflib
+    from monkeywrench.harness._errors import meant
 
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    return f"No {what} is called {name!r}.{hint} There are: {', '.join(known)}."
+    return f"No {what} is called {name!r}.{meant(name, known, ' Did you mean {}?')} There are: {', '.join(known)}."
 
 
 @click.group(

@@ -15,7 +15,7 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from .._errors import PlanError
+from .._errors import PlanError, meant
 from ._adapter import Adapter
 
 
@@ -44,6 +44,7 @@ ADAPTERS: dict[str, Known] = {
 DEFAULT = "pipes.SimplePipeQueue"
 ENTRY_POINTS = "monkeywrench.adapters"
 """The group of entry points by which another distribution adds its own adapters to the list."""
+_QUESTION = "; did you mean {}?"
 # What is in there is found by its name, in any process of this Python.
 _INSTALLED = tuple({sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")})
 
@@ -62,13 +63,9 @@ def load(reference: str) -> Adapter:
     if reference.endswith(".py"):
         raise PlanError(f"queue {reference!r}: which object of that file? Say {reference}:NAME")
     if not separator or not where or not name:
-        import difflib
-
         names = known()
-        near = difflib.get_close_matches(reference, names, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
         raise PlanError(
-            f"no queue is called {reference!r}{hint} (known: {', '.join(names)}; "
+            f"no queue is called {reference!r}{meant(reference, names, _QUESTION)} (known: {', '.join(names)}; "
             "your own: 'module:object' or 'file.py:object')"
         )
     try:
@@ -98,10 +95,7 @@ def _hint(where: object, name: str) -> str:
     there = {each for each, value in getattr(where, "__dict__", {}).items() if _is_adapter(value)}
     if not there:
         return ""
-    import difflib
-
-    near = difflib.get_close_matches(name, there, n=1)
-    return f"; did you mean {near[0]!r}?" if near else f"; its adapters: {', '.join(sorted(there))}"
+    return meant(name, there, _QUESTION) or f"; its adapters: {', '.join(sorted(there))}"
 
 
 def _is_adapter(value: object) -> bool:
