@@ -90,6 +90,13 @@ def ended_by(code: int | None) -> str:
     return signal_name(-code) if code is not None and code < 0 else f"exit status {code}"
 
 
+def has_no_room(directory: Path) -> bool:
+    """Whether the file system of a directory is full: who writes to a file in shared memory there ends by SIGBUS."""
+    with contextlib.suppress(OSError, AttributeError):  # it is gone, or there is no such question
+        return os.statvfs(directory).f_bavail == 0
+    return False
+
+
 def children() -> list[int]:
     """Return the pids of this process's children, adopted ones and zombies included; empty where /proc is missing."""
     found: list[int] = []

@@ -302,7 +302,7 @@ class Peer:
         news = self._ancestor.receive(self._channel, end, f"{what} ({self.name})")
         if news.get("status"):
             said = _stacks.tail(self._directory / ROOT_OUTPUT_FILE)
-            raise HarnessError(f"the root of {self.name} ended with status {news['status']}. It said:\n{said}")
+            raise HarnessError(f"the root of {self.name} ended by {_system.ended_by(news['status'])}. It said:\n{said}")
         return news
 
     def _take(self, news: dict[str, Any]) -> None:

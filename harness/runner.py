@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Callable
 from pathlib import Path
 
-from . import _client
+from . import _client, _system
 from ._errors import HarnessError, PlanError
 from ._files import ADAPTER_FILE, PLAN_FILE, ROOT_OUTPUT_FILE
 from ._imports import imports, modules_of
@@ -58,7 +58,9 @@ def run(
                 interrupted(judge(History.collect(plan, queue.guarantees, directory)))
             raise
         if status != 0:
-            raise HarnessError(f"the trial root ended with status {status}. {_said(directory / ROOT_OUTPUT_FILE)}")
+            full = f"; there is no room left in {directory.parent}" if _system.has_no_room(directory) else ""
+            said = _said(directory / ROOT_OUTPUT_FILE)
+            raise HarnessError(f"the trial root ended by {_system.ended_by(status)}{full}. {said}")
         history = History.collect(plan, queue.guarantees, directory)
     return judge(history)
 

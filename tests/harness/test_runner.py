@@ -365,6 +365,54 @@ def test_adapter_of_a_test_module_is_found_again_by_its_reference():
     assert verdict.valid, verdict
 
 
+def test_root_that_is_killed_is_told_by_the_name_of_the_signal():
+    class Falls(SimplePipeQueueAdapter):
+        def make(self, directory):
+            os.kill(os.getpid(), signal.SIGSEGV)
+
+    with pytest.raises(HarnessError, match=r"the trial root ended by SIGSEGV\. It said nothing\."):
+        Trial(Falls(), messages=1).run()
+
+
+FILLS = """
+import contextlib, os
+from monkeywrench.harness import HarnessError, Trial
+from monkeywrench.harness.adapters.pipes import SimplePipeQueueAdapter
+
+class Fills(SimplePipeQueueAdapter):
+    def get(self, end):
+        with contextlib.suppress(OSError), open(f"{os.environ['TMPDIR']}/full", "ab", buffering=0) as file:
+            while file.write(bytes(4096)):
+                pass
+        return super().get(end)
+
+try:
+    Trial(Fills(), messages=300, large_every=0).run()
+except HarnessError as error:
+    print(error)
+"""
+
+
+def test_full_disk_is_no_fault_of_the_queue(tmp_path):
+    place, script = tmp_path / "small", tmp_path / "fills.py"
+    place.mkdir()
+    script.write_text(FILLS)
+    # Mounted for these processes alone, and gone with them.
+    command = 'mount -t tmpfs -o size=3m tmpfs "$TMPDIR" || exit 77; exec "$0" "$1"'
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", command, sys.executable, script],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "TMPDIR": str(place)},
+    )
+    if "Operation not permitted" in done.stderr or done.returncode == 77:
+        pytest.skip("to mount a file system needs privileges")
+    assert f"the trial root ended by SIGBUS; there is no room left in {place}." in done.stdout, (
+        done.stdout + done.stderr
+    )
+
+
 def test_what_is_no_plan_is_refused():
     with pytest.raises(PlanError, match=r"plan='plan.json': a Plan is expected; Plan.loads\(text\) reads"):
         run("plan.json")
