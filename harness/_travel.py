@@ -8,14 +8,14 @@ import os
 import sys
 import threading
 from collections import ChainMap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from types import BuiltinFunctionType, CodeType, ModuleType
 from typing import Any, ClassVar, NamedTuple
 
 import cloudpickle
 
 from ._errors import PlanError
-from ._imports import imports, modules_of
+from ._imports import imports, modules_of, named_in
 from .adapters import importable
 
 
@@ -32,22 +32,32 @@ def parcel(*things: Any) -> Parcel:
     """Return *things*, ready to travel.
 
     What is defined in a module that a fresh interpreter would not find (a test module, a ``conftest.py``) travels by
-    value; so do the modules of its base classes. Of such a module nothing else is needed: it imports pytest, and what
-    it sends seldom uses that.
+    value; so do the modules of its base classes, and of whatever it uses. Of such a module nothing else is needed: it
+    imports pytest, and what it sends seldom uses that.
     """
-    modules = {name: sys.modules[name] for name in modules_of(things) if name in sys.modules}
-    strangers = {name: module for name, module in modules.items() if not importable(module)}
+    named = modules_of(things)
+    strangers = _strangers(named)
     try:
-        data = _pickled(things, [module for name, module in strangers.items() if name != "__main__"])
+        data = _pickled(things, strangers.values())
+        while more := _strangers(named_in(data) - named):
+            named |= more.keys()
+            strangers |= more
+            data = _pickled(things, strangers.values())
     except Exception as error:  # whatever the pickling of somebody else's object raises
         raise PlanError(
             f"{_name_of(things[0])} cannot travel to the peers: {error}. What belongs to one process (a connection, a "
             "lock, a file) is made in the peer (an adapter's make() or open(), the function itself), not before"
         ) from error
-    return Parcel(data, imports(modules.keys() - strangers.keys(), data))
+    return Parcel(data, imports((named | named_in(data)) - strangers.keys() - {"__main__"}))
 
 
-def _pickled(thing: Any, modules: Sequence[ModuleType]) -> bytes:
+def _strangers(names: Iterable[str]) -> dict[str, ModuleType]:
+    """Return the modules of these names that a fresh interpreter would not find. The main one travels by itself."""
+    modules = {name: module for name in names if (module := sys.modules.get(name)) is not None and name != "__main__"}
+    return {name: module for name, module in modules.items() if not importable(module)}
+
+
+def _pickled(thing: Any, modules: Iterable[ModuleType]) -> bytes:
     """Return *thing* as bytes, with all that is defined in these modules by value."""
     with _registering:
         theirs = cloudpickle.list_registry_pickle_by_value()

@@ -24,6 +24,7 @@ from .faults import to_json as fault_to_json
 from .ledger import frame
 
 DEFAULT_TIMEOUT_S = 60.0
+_LONGEST_NAME = 240
 _ITS_STACK = "its stack"
 _TO_END_S = _TO_TELL_S = 10.0
 
@@ -64,6 +65,8 @@ def spawn(
     called = str(name or getattr(function, "__name__", "peer"))
     if not re.fullmatch(r"[\w.<>-]+", called):
         raise PlanError(f"name={called!r}: letters, digits, '-', '_' and '.' are allowed")
+    if len(called.encode()) > _LONGEST_NAME:
+        raise PlanError(f"name={called!r}: {_LONGEST_NAME} bytes at most are allowed: files are called by it")
     for fault in faults:
         _check(fault, called)
     return Peer(called, (function, args, kwargs), tuple(faults), seed, timeout_s, may_fail)
@@ -332,7 +335,7 @@ class Peer:
                     with contextlib.suppress(HarnessError):
                         where = "".join(f"\n    {line}" for line in self.stack())
                     where = where or " nowhere that it tells"
-                    raise HarnessError(f"{error}, for {within_s:.3g} s; it is{where}") from None
+                    raise HarnessError(f"{error}, for {within_s:.1f} s; it is{where}") from None
 
     @property
     def _strikes(self) -> list[dict[str, Any]]:

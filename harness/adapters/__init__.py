@@ -6,6 +6,7 @@ what looks at installed distributions, which takes longer to import than all the
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import os
@@ -92,14 +93,15 @@ def load(reference: str) -> Adapter:
 
 def _hint(where: object, name: str) -> str:
     """Return what else may have been meant, if there is an adapter at all."""
-    there = {each for each, value in getattr(where, "__dict__", {}).items() if _is_adapter(value)}
+    there = {each for each, value in tuple(getattr(where, "__dict__", {}).items()) if _is_adapter(value)}
     if not there:
         return ""
     return meant(name, there, _QUESTION) or f"; its adapters: {', '.join(sorted(there))}"
 
 
-def _is_adapter(value: object) -> bool:
-    return isinstance(value, Adapter) or (isinstance(value, type) and issubclass(value, Adapter) and value != Adapter)
+def _is_adapter(value: Any) -> bool:
+    kind = type(value)  # a proxy that is asked what it is may raise
+    return issubclass(kind, Adapter) or (issubclass(kind, type) and issubclass(value, Adapter) and value is not Adapter)
 
 
 def made(queue: object, what: str = "queue") -> Adapter:
@@ -182,13 +184,20 @@ def importable(module: ModuleType) -> bool:
     file = getattr(module, "__file__", None)
     if file is None:
         return module.__name__ != "__main__"
+    return _is_where(module.__name__, file, tuple(sys.path))
+
+
+@functools.cache  # once, and not for each trial
+def _is_where(module: str, file: str, _path: tuple[str, ...]) -> bool:
+    """Whether the module of this name is found in this file."""
     # Asked of the finders one by one: importlib.util.find_spec would answer with what is loaded here already.
     spec: ModuleSpec | None = None
     name = ""
-    for part in module.__name__.split("."):
+    for part in module.split("."):
         name = f"{name}.{part}" if name else part
         path = spec.submodule_search_locations if spec else None
-        found = (finder.find_spec(name, path, None) for finder in sys.meta_path)
+        finders = (getattr(finder, "find_spec", None) for finder in sys.meta_path)
+        found = (find_spec(name, path, None) for find_spec in finders if find_spec is not None)
         spec = next((each for each in found if each is not None), None)
         if spec is None:
             return False

@@ -1,12 +1,18 @@
 """What the ancestor imports once for all trials: what they need, and nothing that only stands beside it."""
 
+import importlib
+import json.decoder
+import os
 import sys
 
 import pytest
-from monkeywrench.harness import _travel, spawn
+from monkeywrench.harness import _client, _travel, spawn
 from monkeywrench.harness._imports import imports, modules_of
-from monkeywrench.harness.adapters import load
+from monkeywrench.harness.adapters import importable, load
 from monkeywrench.harness.adapters.pipes import SimplePipeQueueAdapter
+from monkeywrench.harness.machine import QueueMachine
+
+from ..attacks.killed_runs import alive
 
 PIPES = "monkeywrench.harness.adapters.pipes"
 
@@ -30,8 +36,13 @@ def with_a_path():
     return "/tmp/pytest-of-somebody/monkeywrench"
 
 
-def is_imported(name):
-    return name in sys.modules
+def is_imported(*parts):
+    # In parts: a text that is sent, and a module's name, is taken for what needs that module.
+    return "".join(parts) in sys.modules
+
+
+def is_alive(pid):
+    return alive(pid)
 
 
 def test_named_queue_needs_its_own_modules():
@@ -59,8 +70,66 @@ def test_pytest_that_it_uses_is_needed(thing, name):
     assert name in _travel.parcel(thing).imports
 
 
+@pytest.fixture
+def fresh_ancestor():
+    """An ancestor that has imported nothing for anybody."""
+    _client.close()
+    yield
+    _client.close()
+
+
+@pytest.mark.usefixtures("fresh_ancestor")
 def test_what_one_peer_needs_is_there_for_the_next():
+    with spawn(is_imported, "py", "test") as peer:
+        assert not peer.result()
     with spawn(with_pytest) as peer:
         peer.result()
-    with spawn(is_imported, "pytest") as peer:
+    with spawn(is_imported, "py", "test") as peer:
         assert peer.result()
+
+
+@pytest.fixture
+def helper(tmp_path, monkeypatch):
+    """A module that peers find as well, with what needs pytest."""
+    (tmp_path / "helping_module.py").write_text(
+        "import pytest\n"
+        "from monkeywrench.harness.adapters.pipes import SimplePipeQueueAdapter\n"
+        "class Helping(SimplePipeQueueAdapter): ...\n"
+        "def tag(): return pytest.raises\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    yield importlib.import_module("helping_module")
+    del sys.modules["helping_module"]
+
+
+def test_what_a_used_module_imports_is_needed(helper):
+    tag = helper.tag
+    assert "pytest" in _travel.parcel(lambda: tag()).imports
+
+
+@pytest.mark.usefixtures("fresh_ancestor")
+def test_what_the_queue_of_a_machine_needs_is_there_for_the_next(helper):
+    class Machine(QueueMachine):
+        adapter = helper.Helping()
+
+    Machine().teardown()
+    with spawn(is_imported, "py", "test") as peer:
+        assert peer.result()
+
+
+def test_module_may_have_anything_in_it(monkeypatch):
+    monkeypatch.setattr(sys.modules[__name__], "odd", eval("lambda: 0", {}), raising=False)
+    assert imports({__name__})
+    with spawn(is_alive, os.getpid()) as peer:
+        assert peer.result()
+
+
+def test_what_is_used_of_another_test_module_travels_too():
+    assert is_alive.__globals__["alive"] is alive
+    with spawn(is_alive, os.getpid()) as peer:
+        assert peer.result()
+
+
+def test_finder_of_the_old_kind_is_passed_over(monkeypatch):
+    monkeypatch.setattr(sys, "meta_path", [object(), *sys.meta_path])
+    assert importable(json.decoder)

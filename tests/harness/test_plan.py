@@ -2,6 +2,9 @@
 
 import dataclasses
 import json
+import sys
+import types
+import weakref
 
 import pytest
 from hypothesis import given
@@ -19,6 +22,7 @@ from monkeywrench.harness import (
     strategies,
     write,
 )
+from monkeywrench.harness.adapters.naive import JsonLinesAdapter
 from monkeywrench.harness.faults import (
     FAULTS,
     Census,
@@ -232,6 +236,15 @@ def test_queue_that_is_none_is_refused(queue, message):
     with pytest.raises(PlanError) as caught:
         Trial(queue)
     assert message in str(caught.value)
+
+
+def test_module_is_asked_for_its_adapters_whatever_else_is_in_it(monkeypatch):
+    module = types.ModuleType("odd_module")
+    module.dead = weakref.proxy(set())  # which raises whatever it is asked
+    module.Lines = JsonLinesAdapter
+    monkeypatch.setitem(sys.modules, "odd_module", module)
+    with pytest.raises(PlanError, match=r"odd_module has no 'Line'; did you mean 'Lines'\?"):
+        Trial("odd_module:Line")
 
 
 def test_trial_draws_a_seed_unless_told():

@@ -311,6 +311,11 @@ def test_what_a_user_has_travel_by_value_goes_on_doing_so():
     cloudpickle.unregister_pickle_by_value(module)  # which refuses what is not registered
 
 
+def test_name_that_no_file_can_have_is_refused():
+    with pytest.raises(PlanError, match="240 bytes at most are allowed"):
+        spawn(raises, name="x" * 241)
+
+
 def test_what_cannot_travel_is_refused():
     with pytest.raises(PlanError, match=r"adds cannot travel to the peers: .* is made in the peer"):
         spawn(adds, (number for number in ()))
