@@ -35,7 +35,8 @@ class Guarantees:
 
     The two costs count messages whose ``put`` had returned, for each killed peer; ``None`` means any number.
 
-    order: ``per-producer``, each consumer gets one producer's messages in the order they were put; or ``none``.
+    order: ``per-producer``, one producer's messages are received in the order they were put, whichever consumers get
+        them (where their gets overlap, nobody knows which came first); or ``none``.
     duplicates: whether a message may be delivered more than once.
     killed_producer_may_cost: what a killed producer takes with it of what it had already put.
     killed_consumer_may_cost: what a consumer that is killed inside ``get`` takes with it.

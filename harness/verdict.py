@@ -138,7 +138,10 @@ def _doubts(ledger: Ledger) -> Iterable[str]:
     for event in ledger.where:
         stack = "".join(f"; {frame(place)}" for place in reversed(event.value.get("stack") or []))
         why = "by then" if ledger.deadlines else "it was interrupted;"
-        yield f"{why} {event.process} was in its {ledger.doing(event.process)}{stack}"
+        doing = ledger.doing(event.process)
+        # Its events say what it has begun of its messages, and no more.
+        between = "between two messages, or " if doing == "close" else ""
+        yield f"{why} {event.process} was {between}in its {doing}{stack}"
     if not ledger.healed and not ledger.stuck and not ledger.where:
         yield "the heal did not take place"
 

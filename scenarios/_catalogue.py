@@ -90,9 +90,15 @@ def _of_file(reference: str) -> list[Found]:
     path = os.path.abspath(path)
     if path not in _files:
         _files[path] = _scenarios_in(path, reference)
-    there = {each.name: Found(f"{path}:{each.name}", each) for each in _files[path].values()}
+    there: dict[str, Found] = {}
+    for variable, each in _files[path].items():
+        if there.setdefault(each.name, Found(f"{path}:{each.name}", each)).scenario is not each:
+            raise PlanError(f"{reference}: two scenarios are called {each.name!r}; one of them is {variable}")
     if not there:
-        raise PlanError(f"{reference}: there is no monkeywrench.scenarios.Scenario at its top level")
+        raise PlanError(
+            f"{reference}: there is no monkeywrench.scenarios.Scenario at its top level; a queue's adapter is named "
+            f"by --queue {reference if name else reference + ':NAME'}"
+        )
     if not name:
         return list(there.values())
     scenario = _files[path].get(name)

@@ -106,6 +106,7 @@ def _consume(adapter: Adapter, workload: Workload, counts: memoryview, allowance
     end = adapter.open("consumer")
     in_order = adapter.guarantees.order == "per-producer" and not adapter.guarantees.duplicates
     received = 0
+    early = missing = -1
     while True:
         explained = workload.explain(got := adapter.get(end))
         if explained is None:
@@ -115,9 +116,15 @@ def _consume(adapter: Adapter, workload: Workload, counts: memoryview, allowance
         _, number, defect = explained
         if defect:
             raise _WrongError("corrupted", f"{CONSUMER} got message {number} corrupted: {defect}")
-        if in_order and number != received:
-            kind = "lost" if number > received else "duplicated"
-            raise _WrongError(kind, f"{CONSUMER} got message {number} where message {received} was to come")
+        if missing >= 0:
+            if number == missing:
+                raise _WrongError("reordered", f"{CONSUMER} got message {early} before message {missing}")
+            if received == missing + _BATCH:
+                raise _WrongError("lost", f"{CONSUMER} got message {early} where message {missing} was to come")
+        elif in_order and number < received:
+            raise _WrongError("duplicated", f"{CONSUMER} got message {number} where message {received} was to come")
+        elif in_order and number > received:
+            early, missing = number, received  # lost or overtaken: the next ones tell
         received += 1
         counts[1] = received
         if received % _BATCH == 0:

@@ -40,6 +40,14 @@ class Stops(Counting):
         while self.count > 2000:
             time.sleep(60)
 
+class Swaps(Counting):
+    held = ()
+    def wrong(self, end):
+        if self.count == 2000:
+            self.held = [super().get(end)]
+    def get(self, end):
+        return self.held.pop() if self.held else super().get(end)
+
 class Loses(Counting):
     def wrong(self, end):
         if self.count == 2000:
@@ -70,6 +78,7 @@ def test_soak_of_a_queue_that_leaks_says_what_keeps_growing(wrench, tmp_path):
     ("queue", "kind", "words"),
     [
         ("Stops", "stuck", "the long-lived workload stands still since message 2000"),
+        ("Swaps", "reordered", "consumer-0 got message 2000 before message 1999"),
         ("Loses", "lost", "consumer-0 got message 2000 where message 1999 was to come"),
     ],
 )
