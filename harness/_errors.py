@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 
 class MonkeywrenchError(Exception):
@@ -35,3 +35,10 @@ def meant(name: str, known: Iterable[str], question: str) -> str:
 
     near = difflib.get_close_matches(name, known, n=1)
     return question.format(repr(near[0])) if near else ""
+
+
+def check_keys(keys: Iterable[str], allowed: Collection[str], what: str) -> None:
+    """Raise PlanError for keys that are not among those allowed, with what was probably meant."""
+    if unknown := sorted(set(keys) - set(allowed)):
+        question = meant(unknown[0], allowed, " (did you mean {}?)")
+        raise PlanError(f"unknown in {what}: {', '.join(unknown)}{question}; it takes {', '.join(allowed)}")

@@ -31,7 +31,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initial
 
 from . import _client, _commanded, _nemesis, _system, _travel
 from ._errors import HarnessError
-from .adapters import DEFAULT, Adapter, made
+from .adapters import Adapter, made
 from .guarantees import Guarantees
 from .ledger import frame
 from .peers import Peer, spawn
@@ -182,7 +182,7 @@ class QueueMachine(RuleBasedStateMachine):
     ``tell_put`` where ``has_space`` says so.
     """
 
-    adapter: ClassVar[Adapter | type[Adapter] | str] = DEFAULT
+    adapter: ClassVar[Adapter | type[Adapter] | str | None] = None
     payloads: ClassVar[st.SearchStrategy[Any] | None] = None
     patience_s: ClassVar[float] = 10.0
     most_peers: ClassVar[int] = 6

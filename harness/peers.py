@@ -6,11 +6,11 @@ import contextlib
 import json
 import pickle
 import re
-import signal
 import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
+from signal import Signals
 from types import TracebackType
 from typing import Any, Self
 
@@ -255,20 +255,20 @@ class Peer:
 
     # -- what can be done to it --------------------------------------------------------------------------------------
 
-    def kill(self, signal_name: str = "SIGKILL") -> None:
-        """Send it a signal, and return at once. Raises PlanError for a name that no signal has."""
-        if signal_name not in signal.Signals.__members__:
-            raise PlanError(f"{signal_name!r} is no signal; there are {', '.join(signal.Signals.__members__)}")
+    def kill(self, signal: str = "SIGKILL") -> None:
+        """Send it a signal, by its name, and return at once. Raises PlanError for a name that no signal has."""
+        if signal not in Signals.__members__:
+            raise PlanError(f"signal={signal!r}: a name is allowed: {', '.join(Signals.__members__)}")
         self._expected_end = True
-        self._signal(signal.Signals[signal_name])
+        self._signal(Signals[signal])
 
     def pause(self) -> None:
         """Stop all of its threads, by SIGSTOP."""
-        self._signal(signal.SIGSTOP)
+        self._signal(Signals.SIGSTOP)
 
     def resume(self) -> None:
         """Let it go on, by SIGCONT."""
-        self._signal(signal.SIGCONT)
+        self._signal(Signals.SIGCONT)
 
     def close(self) -> None:
         """End it, if it still runs, and whatever it has started; return when nothing of it is left."""
@@ -286,11 +286,11 @@ class Peer:
         """Remember what its files say: they go, as does what would tell how it ended."""
         self._kept = self._said
         if self.exitcode is None:
-            self.exitcode = -signal.SIGKILL  # as all that is left of it, by whoever ended its root
+            self.exitcode = -Signals.SIGKILL  # as all that is left of it, by whoever ended its root
 
     # -- the channel -------------------------------------------------------------------------------------------------
 
-    def _signal(self, number: signal.Signals) -> None:
+    def _signal(self, number: Signals) -> None:
         if self.running:
             self._do("signal", number=int(number))
 
@@ -323,6 +323,8 @@ class Peer:
 
     def _wait(self, there: Callable[[], bool], timeout_s: float | None, what: str) -> None:
         within_s = self._timeout_s() if timeout_s is None else timeout_s
+        if not isinstance(within_s, (int, float)) or not within_s >= 0:
+            raise PlanError(f"timeout_s={within_s!r}: seconds from 0 are allowed, or None for those of its spawn")
         end = time.monotonic() + within_s
         with self._talking:
             while not there() and self.exitcode is None:
@@ -334,7 +336,8 @@ class Peer:
                     where = ""
                     with contextlib.suppress(HarnessError):
                         where = "".join(f"\n    {line}" for line in self.stack())
-                    where = where or " nowhere that it tells"
+                    stopped = " stopped, and resume() lets it go on" if _system.stopped(self.pid) else ""
+                    where = f"{stopped}{where}" or " nowhere that it tells"
                     raise HarnessError(f"{error}, for {within_s:.1f} s; it is{where}") from None
 
     @property

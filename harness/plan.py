@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import faults, jsontext
-from ._errors import PlanError
+from ._errors import PlanError, check_keys
 from .faults import QUEUE, Fault
 from .triggers import Ended
 
@@ -134,8 +134,7 @@ class Plan:
             raise PlanError(f"a plan of format {fields['plan']!r}: this version reads format {FORMAT}")
         settings = {key: value for key, value in fields.items() if key != "plan"}
         allowed = {field.name for field in dataclasses.fields(cls)}
-        if unknown := sorted(settings.keys() - allowed):
-            raise PlanError(f"unknown in a plan: {', '.join(unknown)}; it takes {', '.join(sorted(allowed))}")
+        check_keys(settings, sorted(allowed), "a plan")
         listed = settings.get("faults", [])
         if not isinstance(listed, list):
             raise PlanError(f"faults={listed!r}: a list is expected")

@@ -362,7 +362,7 @@ def _refuse_unknown(message: object) -> None:
     raise TypeError(
         f"{where} is of type {kind.__module__}.{kind.__qualname__}, which cannot be put; "
         f"allowed are exactly {_ALLOWED}{hint}"
-    )
+    ) from None  # the codec's own refusal says nothing
 
 
 def _place_of_unknown(message: object) -> tuple[str, object] | None:

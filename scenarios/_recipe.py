@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from monkeywrench.harness import PlanError, faults, triggers
-from monkeywrench.harness._errors import meant
+from monkeywrench.harness._errors import check_keys, meant
 from monkeywrench.harness.faults import Fault
 
 from ._scenario import Case, Range, Scenario, Sizes
@@ -69,14 +69,14 @@ def read_recipe(path: str) -> Scenario:
 def _scenario(fields: dict[str, Any], stem: str) -> Scenario:
     _only(fields, _OF_SCENARIO, "a scenario")
     if not isinstance(fields.get("sentence"), str):
-        raise PlanError("sentence is missing: one sentence that says what befalls whom")
+        raise PlanError(f"sentence={fields.get('sentence')!r}: one sentence is needed, that says what befalls whom")
     cases = fields.get("case")
     if not isinstance(cases, list) or not cases:
         raise PlanError("no [[case]]: a scenario has one at least")
     for number, case in enumerate(cases, start=1):
         _only(case, _OF_CASE, f"case {number}")
         if not isinstance(case.get("name"), str):
-            raise PlanError(f"case {number} is without a name")
+            raise PlanError(f"name={case.get('name')!r}: case {number} needs a name, a text")
 
     def draw_cases(draw: random.Random, sizes: Sizes) -> Iterator[Case]:
         for case in cases:
@@ -108,12 +108,12 @@ def _scenario(fields: dict[str, Any], stem: str) -> Scenario:
 
 
 def _range(name: str, value: Any) -> Range:
-    if type(value) is int:
+    if type(value) is int and value >= 1:
         return Range(value, most=max(value, Range(1).most))
     known = isinstance(value, dict) and value.keys() <= {"default", "least", "most"} and "default" in value
     if known and all(type(each) is int for each in value.values()):
         return Range(**value)
-    raise PlanError(f"{name}={value!r}: a whole number, or {{default = 2, least = 1, most = 10}}")
+    raise PlanError(f"{name}={value!r}: a whole number from 1, or {{default = 2, least = 1, most = 10}}")
 
 
 def _fault(fields: Any, draw: random.Random, sizes: Sizes) -> Fault:
@@ -171,5 +171,4 @@ def _trigger(text: Any, draw: random.Random, sizes: Sizes) -> Any:
 def _only(fields: Any, allowed: tuple[str, ...], what: str) -> None:
     if not isinstance(fields, dict):
         raise PlanError(f"{fields!r}: a table is expected of {what}")
-    if unknown := sorted(fields.keys() - set(allowed)):
-        raise PlanError(f"unknown in {what}: {', '.join(unknown)}; it takes {', '.join(allowed)}")
+    check_keys(fields, allowed, what)

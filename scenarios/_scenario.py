@@ -38,7 +38,7 @@ class Range:
 
     def __post_init__(self) -> None:
         if not self.least <= self.default <= self.most:
-            raise PlanError(f"default={self.default}: it is within its own range, {self.least} to {self.most}")
+            raise PlanError(f"default={self.default}: a number from {self.least} to {self.most} is allowed, its range")
 
     def __str__(self) -> str:
         return f"{self.default}" if self.least == self.most else f"{self.default} ({self.least} to {self.most})"

@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any, Final
 
 from .. import triggers
-from .._errors import PlanError
+from .._errors import PlanError, check_keys
 from ._fault import Fault, Scene
 from .census import Census
 from .foreign import Foreign, Remove
@@ -39,12 +39,16 @@ def from_json(fields: Any) -> Fault:
     kind = FAULTS[fields["fault"]]
     settings = {key: value for key, value in fields.items() if key != "fault"}
     allowed = _settings_of(kind)
+    check_keys(settings, allowed, f"fault {fields['fault']!r}")
+    takes = f"it takes {', '.join(allowed)}"
+    if "at" in allowed and "at" not in settings:
+        raise PlanError(f"fault {fields['fault']!r} without at, when it strikes; {takes}")
     if "at" in allowed:
         settings["at"] = triggers.from_json(settings.get("at"))
     try:
         return kind(**settings)
     except TypeError:
-        raise PlanError(f"fault {fields['fault']!r} with {sorted(settings)}: it takes {', '.join(allowed)}") from None
+        raise PlanError(f"fault {fields['fault']!r} with {', '.join(sorted(settings)) or 'nothing'}; {takes}") from None
 
 
 def _settings_of(kind: type[Fault]) -> list[str]:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule, run_state_machine_as_test
-from monkeywrench.harness import Guarantees
+from monkeywrench.harness import Guarantees, PlanError
 from monkeywrench.harness.adapters.pipes import SimplePipeQueueAdapter
 from monkeywrench.harness.machine import Model, QueueMachine
 
@@ -102,9 +102,18 @@ def machine_of(queue):
 
 def test_right_queue_passes():
     class Machine(QueueMachine):
+        adapter = SimplePipeQueueAdapter
         patience_s = 30.0
 
     run_state_machine_as_test(Machine, settings=BOUNDS)
+
+
+def test_machine_without_an_adapter_is_refused():
+    class Misspelt(QueueMachine):
+        adaptor = SimplePipeQueueAdapter
+
+    with pytest.raises(PlanError, match=r"Misspelt\.adapter=None: an adapter is allowed, its class, or the name"):
+        Misspelt()
 
 
 @pytest.mark.once
@@ -195,6 +204,7 @@ def test_stuck_step_says_where_and_leaves_nothing(monkeypatch, tmp_path):
 
 def test_rules_of_ones_own():
     class Mine(QueueMachine):
+        adapter = SimplePipeQueueAdapter
         patience_s = 30.0
 
         @precondition(lambda self: self.has_space(3))

@@ -169,7 +169,10 @@ def test_trigger_that_cannot_be_is_refused(make, message):
         ("{", "the plan, line 1: not JSON"),
         ("[]", "the plan: not a plan"),
         ('{"plan": 99}', "a plan of format 99: this version reads format 1"),
-        (json.dumps({**PLAN.to_json(), "mesages": 3}), "unknown in a plan: mesages; it takes "),
+        (
+            json.dumps({**PLAN.to_json(), "mesages": 3}),
+            "unknown in a plan: mesages (did you mean 'messages'?); it takes ",
+        ),
         (json.dumps({"plan": 1, "seed": 1}), "not a whole plan"),
         (json.dumps({**PLAN.to_json(), "faults": 3}), "faults=3: a list is expected"),
         (json.dumps({**PLAN.to_json(), "faults": [{"fault": "kil"}]}), "its 'fault' is one of kill, "),

@@ -1,6 +1,7 @@
 """Functions of one's own as peers: what they return and print, how they end, and the faults in their way."""
 
 import io
+import math
 import os
 import signal
 import sys
@@ -156,8 +157,13 @@ def test_it_is_paused_resumed_and_killed_from_the_test():
         peer.wait_blocked()
         assert peer.stack()[0].endswith("os.read(reader, 1)")
         peer.pause()
-        with pytest.raises(HarnessError, match=r"waited in vain for its end \(waits\), for 0.1 s; it is"):
+        with pytest.raises(HarnessError, match=r"waited in vain for its end \(waits\), for 0.1 s; it is stopped"):
             peer.join(0.1)
+        with pytest.raises(HarnessError, match="it is stopped, and resume\\(\\) lets it go on"):
+            peer.join(0.1)
+        for wrong in ("1", -1, math.nan):
+            with pytest.raises(PlanError, match="seconds from 0 are allowed"):
+                peer.join(wrong)
         peer.resume()
         peer.kill()
         assert peer.join() == -signal.SIGKILL
@@ -254,7 +260,7 @@ def test_peer_that_runs_another_program_has_no_stack_and_runs_on():
 
 
 def test_signal_that_is_none_is_refused():
-    with spawn(waits) as peer, pytest.raises(PlanError, match=r"'SIGFOO' is no signal; there are .*SIGTERM"):
+    with spawn(waits) as peer, pytest.raises(PlanError, match=r"signal='SIGFOO': a name is allowed: .*SIGTERM"):
         peer.kill("SIGFOO")
 
 

@@ -150,7 +150,7 @@ def test_scenario_that_is_wrong_is_wrong_usage(wrench, tmp_path, name):
 def test_name_and_range_are_checked():
     with pytest.raises(PlanError, match="a word is allowed"):
         Scenario(name="two words", sentence="s.", expects="e.", cases=lambda _draw, _sizes: [])
-    with pytest.raises(PlanError, match="within its own range, 2 to 5"):
+    with pytest.raises(PlanError, match="default=1: a number from 2 to 5 is allowed"):
         Range(1, 2, 5)
 
 
@@ -206,15 +206,25 @@ def test_toml_becomes_the_same_plans_as_python(tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("sentence =", "sentense =", "unknown in a scenario: sentense; it takes name, sentence"),
+        (
+            "sentence =",
+            "sentense =",
+            r"unknown in a scenario: sentense \(did you mean 'sentence'\?\); it takes name, sentence",
+        ),
         ("large_every = 0", "large = 0", "unknown in case 1: large"),
-        ("replace = true", "replaced = true", "fault 'kill' with"),
+        (
+            "replace = true",
+            "replaced = true",
+            r"unknown in fault 'kill': replaced \(did you mean 'replace'\?\); it takes peer, at, signal, replace",
+        ),
         (
             'fault = "kill"',
             'fault = "kil"',
             "case '.*': fault='kil': did you mean 'kill'\\? one of kill, pause, .*, shrink is allowed",
         ),
         ('fault = "kill"', "", "fault=None: one of kill"),
+        ('at = "write(draw(2, messages), byte=3)"', "", "fault 'kill' without at, when it strikes; it takes peer, at"),
+        ("messages = 20", "messages = 0", "messages=0: a whole number from 1, or"),
         (
             "write(draw(2, messages), byte=3)",
             "wirte(1)",
@@ -225,9 +235,9 @@ def test_toml_becomes_the_same_plans_as_python(tmp_path):
         ("write(draw(2, messages), byte=3)", "write(open('x'))", r"a constant, draw\(least, most\)"),
         ("write(draw(2, messages), byte=3)", "write(1, bite=3)", "bite"),
         ("write(draw(2, messages), byte=3)", "write(0)", "n=0: a whole number from 1"),
-        ("messages = 20", "messages = '20'", "messages='20': a whole number, or"),
+        ("messages = 20", "messages = '20'", "messages='20': a whole number from 1, or"),
         ("messages = 20", "trials = '1'", "trials='1'"),
-        ('name = "nobody"', "", "case 2 is without a name"),
+        ('name = "nobody"', "", "name=None: case 2 needs a name"),
         ("sentence", "[sentence", "not TOML"),
     ],
 )
