@@ -192,7 +192,7 @@ class _Root:
                 _gate.set_warden(None)
             nemesis.ended(1)
             nemesis.tell_what_did_not_strike()
-            (self._directory / RESULT_FILE).write_bytes(cloudpickle.dumps(result))
+            (self._directory / RESULT_FILE).write_bytes(_packed(result))
         except SystemExit as error:
             return _status_of(error)
         except BaseException as error:  # whatever it raises is told
@@ -201,6 +201,14 @@ class _Root:
         finally:
             _system.flush()
         return 0
+
+
+def _packed(result: Any) -> bytes:
+    try:
+        packed: bytes = cloudpickle.dumps(result)
+    except Exception as error:  # whatever the pickling of somebody else's object raises
+        raise TypeError(f"what it returned, {result!r:.200}, cannot travel back: {error}") from None
+    return packed
 
 
 def _status_of(end: SystemExit) -> int:

@@ -56,7 +56,9 @@ def get_messages(path: Path, *, count: int, timeout: float | None) -> int:
     # A number of any size is a message, and one that is taken and cannot be printed is lost.
     sys.set_int_max_str_digits(0)
     try:
-        with SimplePipeQueue(path) as end:
+        with warnings.catch_warnings(), SimplePipeQueue(path) as end:
+            warnings.simplefilter("always")
+            warnings.showwarning = lambda message, *_: click.echo(f"Warning: {message}", err=True)
             for _ in range(count):
                 _print(end.get(timeout))
     except queue.Empty:

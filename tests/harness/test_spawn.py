@@ -5,6 +5,7 @@ import math
 import os
 import signal
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -315,6 +316,14 @@ def test_what_a_user_has_travel_by_value_goes_on_doing_so():
     cloudpickle.register_pickle_by_value(module)
     _travel.parcel(raises)
     cloudpickle.unregister_pickle_by_value(module)  # which refuses what is not registered
+
+
+def test_result_that_cannot_travel_back_is_told():
+    with (
+        spawn(threading.Lock) as peer,
+        pytest.raises(PeerError, match="what it returned, <unlocked .*>, cannot travel"),
+    ):
+        peer.result()
 
 
 def test_name_that_no_file_can_have_is_refused():

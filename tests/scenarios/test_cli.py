@@ -283,6 +283,17 @@ def test_message_of_any_kind_is_printed_once_it_is_taken(wrench, fifo_path):
     assert done.stdout == f"1{'0' * 5000}\n\\ud800\n['\\ud800']\né\n"
 
 
+def test_bytes_that_are_no_message_are_told_in_a_line(wrench, fifo_path):
+    with SimplePipeQueue(fifo_path, history=False) as queue:
+        for number in range(2):
+            os.write(queue._in, b"garbage!")
+            queue.put(number)
+        done = wrench("queue", "get", fifo_path, "--count", 2)
+    assert (done.returncode, done.stdout) == (0, "0\n1\n")
+    line = rf"Warning: skipped 8 bytes in '{fifo_path}': no frame starts here .*\n"
+    assert re.fullmatch(line * 2, done.stderr), done.stderr
+
+
 def test_get_that_cannot_print_has_the_status_of_its_output(fifo_path):
     with SimplePipeQueue(fifo_path, history=False) as queue, open("/dev/full", "w") as full:
         queue.put("x")
