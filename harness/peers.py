@@ -322,7 +322,7 @@ class Peer:
                 self.exitcode = code
 
     def _wait(self, there: Callable[[], bool], timeout_s: float | None, what: str) -> None:
-        within_s = self._timeout_s() if timeout_s is None else timeout_s
+        within_s: Any = self._timeout_s() if timeout_s is None else timeout_s
         if not isinstance(within_s, (int, float)) or not within_s >= 0:
             raise PlanError(f"timeout_s={within_s!r}: seconds from 0 are allowed, or None for those of its spawn")
         end = time.monotonic() + within_s

@@ -321,7 +321,7 @@ def test_what_a_user_has_travel_by_value_goes_on_doing_so():
 def test_result_that_cannot_travel_back_is_told():
     with (
         spawn(threading.Lock) as peer,
-        pytest.raises(PeerError, match="what it returned, <unlocked .*>, cannot travel"),
+        pytest.raises(PeerError, match=r"what it returned, <unlocked .*>, cannot travel"),
     ):
         peer.result()
 
