@@ -68,7 +68,7 @@ class Trial:
             name=name,
         )
 
-    def kill(self, peer: str, *, at: Trigger, signal: str = "SIGKILL", replace: bool = False) -> Trial:
+    def kill(self, peer: str, at: Trigger, *, signal: str = "SIGKILL", replace: bool = False) -> Trial:
         """Have *peer* killed at the place or moment that the trigger names.
 
         signal: ``SIGKILL``, ``SIGTERM`` or ``SIGINT``.
@@ -77,43 +77,43 @@ class Trial:
         """
         return self.add(Kill(peer, at, signal, replace))
 
-    def kill_all(self, *, at: Trigger, peer: str = "producer-0") -> Trial:
+    def kill_all(self, at: Trigger, *, peer: str = "producer-0") -> Trial:
         """Have all peers that the plan starts with killed at once by SIGKILL, when *peer* is where the trigger says."""
         self.kill(peer, at=at)
         same = isinstance(at, (Elapsed, Start))
         others = (other for other in self.plan.peers if other != peer)
         return self.add(*(Kill(other, at if same else Ended(peer)) for other in others))
 
-    def full(self, *, at: Trigger, seconds: float = 0.2, size: int = 4096) -> Trial:
+    def full(self, at: Trigger, *, seconds: float = 0.2, size: int = 4096) -> Trial:
         """Have the pipe full for a while: so small, and every consumer stopped by SIGSTOP for so long."""
         self.shrink(size)
         return self.add(*(Pause(consumer, at, seconds) for consumer in self.plan.consumer_names))
 
-    def pause(self, peer: str, *, at: Trigger, seconds: float = 0.2) -> Trial:
+    def pause(self, peer: str, at: Trigger, *, seconds: float = 0.2) -> Trial:
         """Have *peer* stopped by SIGSTOP for so long, all of its threads, and let it go on by SIGCONT."""
         return self.add(Pause(peer, at, seconds))
 
-    def delay(self, peer: str, *, at: Trigger, seconds: float = 0.001) -> Trial:
+    def delay(self, peer: str, at: Trigger, *, seconds: float = 0.001) -> Trial:
         """Have *peer* wait for so long, in the thread that is there: with ``every(1, "read")``, a slow reader."""
         return self.add(Delay(peer, at, seconds))
 
-    def short(self, peer: str, *, at: Trigger, size: int = 1) -> Trial:
+    def short(self, peer: str, at: Trigger, *, size: int = 1) -> Trial:
         """Have a read or write of *peer* transfer *size* bytes only, and return that it did."""
         return self.add(Short(peer, at, size))
 
-    def error(self, peer: str, *, at: Trigger, errno: str) -> Trial:
+    def error(self, peer: str, at: Trigger, *, errno: str) -> Trial:
         """Have a system call of *peer* fail, with ``ENOSPC`` for one. The operation that makes it may fail, too."""
         return self.add(Error(peer, at, errno))
 
-    def limit(self, peer: str, *, at: Trigger, descriptors: int = 0) -> Trial:
+    def limit(self, peer: str, at: Trigger, *, descriptors: int = 0) -> Trial:
         """Leave *peer* so few descriptors to open, until an operation has failed of it."""
         return self.add(Limit(peer, at, descriptors))
 
-    def foreign(self, peer: str, *, at: Trigger, size: int = 64) -> Trial:
+    def foreign(self, peer: str, at: Trigger, *, size: int = 64) -> Trial:
         """Have a stranger write *size* bytes that are no message into the FIFO, where *peer* is then."""
         return self.add(Foreign(peer, at, size, seed=self.plan.seed))
 
-    def remove(self, peer: str, *, at: Trigger, replace_it: bool = False) -> Trial:
+    def remove(self, peer: str, at: Trigger, *, replace_it: bool = False) -> Trial:
         """Take the FIFO from its path, where *peer* is then; or put another one in its place. The heal puts it back."""
         return self.add(Remove(peer, at, replace_it))
 

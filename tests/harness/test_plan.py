@@ -250,6 +250,14 @@ def test_module_is_asked_for_its_adapters_whatever_else_is_in_it(monkeypatch):
         Trial("odd_module:Line")
 
 
+@pytest.mark.parametrize("method", ["kill", "pause", "delay", "short", "limit", "foreign", "remove"])
+def test_trigger_may_go_without_its_name(method):
+    one, other = Trial(seed=1), Trial(seed=1)
+    getattr(one, method)("producer-0", read(3))
+    getattr(other, method)("producer-0", at=read(3))
+    assert one.plan == other.plan
+
+
 def test_trial_draws_a_seed_unless_told():
     assert Trial(seed=5).plan.seed == 5
     assert len({Trial().plan.seed for _ in range(4)}) > 1
