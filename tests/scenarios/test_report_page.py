@@ -5,8 +5,8 @@ import sys
 
 import pytest
 from monkeywrench.harness import Event, Guarantees, History, Plan, judge, runner
-from monkeywrench.harness.faults import Kill
-from monkeywrench.harness.triggers import messages, read
+from monkeywrench.harness.faults import Delay, Kill
+from monkeywrench.harness.triggers import every, messages, read
 from monkeywrench.scenarios._result import Result
 from monkeywrench.scenarios.report import write_report
 
@@ -32,13 +32,15 @@ def pages(tmp_path_factory):
     they open in a moment.
     """
     own = {"seed": 1, "producers": 2, "messages": 40}
+    # Or else all is put in less time than a point of a chart stands for.
+    slowly = (Delay("producer-0", every(1), 0.002), Delay("producer-1", every(1), 0.002))
     plans = (
         Plan(queue="pipes.SimplePipeQueue", name="valid one", faults=(Kill("producer-0", messages(9)),), **own),
         Plan(
             queue="multiprocessing.Queue",
             name="wedged",
             patience_s=0.5,
-            faults=(Kill("consumer-0", read(9)),),
+            faults=(Kill("consumer-0", read(9)), *slowly),
             **own,
         ),
     )
