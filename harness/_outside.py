@@ -126,7 +126,10 @@ class Outside:
             return
         # Stopped first: what is noted of where it is, is where the fault strikes it.
         os.kill(peer.pid, signal.SIGSTOP)
-        os.waitid(os.P_PID, peer.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+        found = os.waitid(os.P_PID, peer.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+        if found is None or found.si_code != os.CLD_STOPPED:  # it was ending, which no signal stops
+            self._missed(index, "the peer had ended by then")
+            return
         count, number, done = peer.events.last_call()
         call = {"call": {"n": count, "name": _gate.name_of(number), "done": done}} if count else {}
         self._notes.note(f="strike", process=peer.name, fault=index, posix=fault.posix, **call)

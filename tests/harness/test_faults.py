@@ -23,8 +23,10 @@ from monkeywrench.harness import (
     start,
     write,
 )
+from monkeywrench.harness import _eventlog as log
+from monkeywrench.harness._outside import Outside
 from monkeywrench.harness.adapters.pipes import SimplePipeQueueAdapter
-from monkeywrench.harness.faults import Remove, Scene
+from monkeywrench.harness.faults import Kill, Remove, Scene
 
 HANDED_OVER = {
     "SIGKILL before its 7th call": lambda t: t.kill("producer-0", at=call("any", 7)),
@@ -280,6 +282,21 @@ def test_message_torn_by_a_stranger_excuses_itself_alone():
     verdict = Trial(seed=3, messages=30, large_every=0).foreign("producer-0", at=message(7, byte=9)).run()
     assert verdict.valid, verdict
     assert verdict.counts["maybe taken"] == 1
+
+
+def test_peer_that_is_ending_is_not_struck(tmp_path):
+    notes = log.Recorder(str(tmp_path / "notes"), 1 << 16)
+    outside = Outside([Kill("producer-0", elapsed(0))], notes, lambda pid: Scene(pid, None, tmp_path))
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    outside.started(pid, "producer-0", log.Recorder(str(tmp_path / "events"), 1 << 16))
+    outside.begin()
+    outside.act()
+    os.waitpid(pid, 0)
+    (note,) = (json.loads(record.text) for record in log.read_records(str(tmp_path / "notes")))
+    assert (note["f"], note["why"]) == ("missed", "the peer had ended by then")
 
 
 def test_all_are_killed():
