@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import subprocess
 import tempfile
 
 import pytest
@@ -287,14 +288,11 @@ def test_message_torn_by_a_stranger_excuses_itself_alone():
 def test_peer_that_is_ending_is_not_struck(tmp_path):
     notes = log.Recorder(str(tmp_path / "notes"), 1 << 16)
     outside = Outside([Kill("producer-0", elapsed(0))], notes, lambda pid: Scene(pid, None, tmp_path))
-    pid = os.fork()
-    if pid == 0:
-        os._exit(0)
-    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-    outside.started(pid, "producer-0", log.Recorder(str(tmp_path / "events"), 1 << 16))
-    outside.begin()
-    outside.act()
-    os.waitpid(pid, 0)
+    with subprocess.Popen(["true"]) as peer:
+        os.waitid(os.P_PID, peer.pid, os.WEXITED | os.WNOWAIT)
+        outside.started(peer.pid, "producer-0", log.Recorder(str(tmp_path / "events"), 1 << 16))
+        outside.begin()
+        outside.act()
     (note,) = (json.loads(record.text) for record in log.read_records(str(tmp_path / "notes")))
     assert (note["f"], note["why"]) == ("missed", "the peer had ended by then")
 
