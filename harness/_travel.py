@@ -35,20 +35,22 @@ def parcel(*things: Any) -> Parcel:
     value; so do the modules of its base classes, and of whatever it uses. Of such a module nothing else is needed: it
     imports pytest, and what it sends seldom uses that.
     """
-    named = modules_of(things)
-    strangers = _strangers(named)
+    used = modules_of(things)
+    strangers = _strangers(used)
     try:
-        data = _pickled(things, strangers.values())
-        while more := _strangers(named_in(data) - named):
-            named |= more.keys()
-            strangers |= more
+        while True:
             data = _pickled(things, strangers.values())
+            used |= named_in(data)
+            more = _strangers(used - strangers.keys())
+            if not more:
+                break
+            strangers |= more
     except Exception as error:  # whatever the pickling of somebody else's object raises
         raise PlanError(
             f"{_name_of(things[0])} cannot travel to the peers: {error}. What belongs to one process (a connection, a "
             "lock, a file) is made in the peer (an adapter's make() or open(), the function itself), not before"
         ) from error
-    return Parcel(data, imports((named | named_in(data)) - strangers.keys() - {"__main__"}))
+    return Parcel(data, imports(used - strangers.keys() - {"__main__"}))
 
 
 def _strangers(names: Iterable[str]) -> dict[str, ModuleType]:

@@ -115,15 +115,15 @@ def _encode(message: object) -> bytes:
     return encoded
 
 
-def _pack(message: object) -> bytes:
+def _pack(message: Any) -> bytes:
     """Encode what ormsgpack can. Raises `TypeError` for the rest, and for a type that is not known."""
     kind = type(message)
-    if kind in _LEAVES or (kind is tuple and _are_leaves(map(type, message))):  # type: ignore[call-overload]
+    if kind in _LEAVES or (kind is tuple and _are_leaves(map(type, message))):
         return packb(message, _extend, _FLAT)
     if not _check(message):
         return _encode_odd(message)
     if kind is tuple:
-        return packb(list(message), _extend, _NESTED)  # type: ignore[call-overload]
+        return packb(list(message), _extend, _NESTED)
     if kind is list:
         return packb(Ext(_LIST, packb(message, _extend, _NESTED)))
     return packb(message, _extend, _NESTED)

@@ -138,10 +138,9 @@ def _trigger(text: Any, draw: random.Random, sizes: Sizes) -> Any:
         raise PlanError(f"at={text!r}: cannot be read: {error.msg}{place}. Such as: write(draw(1, messages))") from None
     except (TypeError, ValueError):
         raise PlanError(f"at={text!r}: {allowed}") from None
-    if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
-        raise PlanError(f"at={text!r}: {allowed}")
-    if call.func.id not in _TRIGGERS:
-        raise PlanError(f"at={text!r}:{meant(call.func.id, _TRIGGERS, _QUESTION)} {allowed}")
+    name = call.func.id if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) else ""
+    if not isinstance(call, ast.Call) or name not in _TRIGGERS:
+        raise PlanError(f"at={text!r}:{meant(name, _TRIGGERS, _QUESTION)} {allowed}")
 
     def value(node: ast.expr) -> Any:
         match node:
@@ -161,7 +160,7 @@ def _trigger(text: Any, draw: random.Random, sizes: Sizes) -> Any:
                 )
 
     try:
-        return _TRIGGERS[call.func.id](
+        return _TRIGGERS[name](
             *map(value, call.args), **{keyword.arg or "**": value(keyword.value) for keyword in call.keywords}
         )
     except TypeError as error:

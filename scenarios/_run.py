@@ -284,7 +284,7 @@ class _Run:
         if not self._short or self._share_s is None:
             return
         end = time.monotonic() + self._share_s * len(self._short)
-        turns = zip(*(itertools.islice(self._plans(each), self._options.count) for each in self._short))  # noqa: B905 -- all are as long
+        turns = zip(*(itertools.islice(self._plans(each), self._options.count) for each in self._short), strict=True)
         yield from next(turns, ())
         for todo in itertools.chain.from_iterable(turns):
             if time.monotonic() > end:

@@ -68,7 +68,7 @@ class Zygote:
                 socket.send_fds(self._channel, [packet], [file.fileno() for file in streams])
                 status = int(self._channel.recv(64))
             except BaseException:  # a time-out, Ctrl-C: it goes on, but the next one would get this one's answer
-                self.stop()
+                self.close()
                 raise
             for file in (output, errors):
                 file.seek(0)
@@ -87,7 +87,7 @@ class Zygote:
                 env=self._environment,
             )
 
-    def stop(self):
+    def close(self):
         """End it, and whatever it runs."""
         if self._process is not None:
             os.killpg(self._process.pid, signal.SIGKILL)
@@ -99,17 +99,15 @@ class Zygote:
 @pytest.fixture(scope="session")
 def command_line():
     """Run a command line with these arguments, in this directory and environment, and return how it ended."""
-    zygote = Zygote("monkeywrench")
-    yield zygote
-    zygote.stop()
+    with contextlib.closing(Zygote("monkeywrench")) as zygote:
+        yield zygote
 
 
 @pytest.fixture(scope="session")
 def forked_pytest():
     """Run pytest with these arguments, in this directory and environment, and return how it ended."""
-    zygote = Zygote("pytest")
-    yield zygote
-    zygote.stop()
+    with contextlib.closing(Zygote("pytest")) as zygote:
+        yield zygote
 
 
 @pytest.fixture

@@ -184,11 +184,11 @@ def importable(module: ModuleType) -> bool:
     file = getattr(module, "__file__", None)
     if file is None:
         return module.__name__ != "__main__"
-    return _is_where(module.__name__, file, tuple(sys.path))
+    return _is_found_in(module.__name__, file, tuple(sys.path))
 
 
 @functools.cache  # once, and not for each trial
-def _is_where(module: str, file: str, _path: tuple[str, ...]) -> bool:
+def _is_found_in(module: str, file: str, _path: tuple[str, ...]) -> bool:
     """Whether the module of this name is found in this file."""
     # Asked of the finders one by one: importlib.util.find_spec would answer with what is loaded here already.
     spec: ModuleSpec | None = None
