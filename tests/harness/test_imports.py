@@ -4,6 +4,7 @@ import importlib
 import json.decoder
 import os
 import sys
+from pathlib import Path
 
 import pytest
 from monkeywrench.harness import _client, _travel, spawn
@@ -15,6 +16,13 @@ from monkeywrench.harness.machine import QueueMachine
 from ..attacks.killed_runs import alive
 
 PIPES = "monkeywrench.harness.adapters.pipes"
+
+
+@pytest.fixture(autouse=True)
+def not_found(monkeypatch):
+    """A fresh interpreter does not find this module, as ``python -m pytest`` would have it do."""
+    root = str(Path(__file__).parents[2])
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path not in ("", root)])
 
 
 class Mine(SimplePipeQueueAdapter):
