@@ -6,7 +6,7 @@ that it started ends, and the directories that were entrusted to it are removed.
 The client sends one JSON object a packet, ``{"do": …, "directory": …}``, to ``trial``, ``spawn``, ``prepare``,
 ``abort``, ``guard`` or ``release``. With a trial and a spawn comes one end of a socket of its own: the root polls it
 for the end of the client, and the ancestor sends ``{"status": …}`` there when the root has ended and nothing of it is
-left.
+left; of one that was aborted with ``"where": […]``, the innermost frames of where it was, outermost first.
 """
 
 # The gate comes before whatever a queue may be built on.
@@ -26,9 +26,10 @@ import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from . import _root, _stacks, _system
-from ._files import QUEUE_DIRECTORY
+from . import _nemesis, _root, _stacks, _system
+from ._files import QUEUE_DIRECTORY, ROOT_STACK_FILE
 from ._wakeup import Wakeup
 
 LONGEST_PACKET = 1 << 16
@@ -40,6 +41,8 @@ class _Ancestor:
         self._wakeup = wakeup
         self._roots: dict[int, tuple[str, socket.socket]] = {}
         self._guarded: set[str] = set()
+        # Where the roots were that have been aborted.
+        self._where: dict[int, list[dict[str, Any]]] = {}
 
     def serve(self) -> None:
         """Do what the client asks for, until it is gone; then end everything."""
@@ -105,7 +108,7 @@ class _Ancestor:
         self._roots[pid] = (directory, channel)
 
     def _reap(self) -> None:
-        ended: list[tuple[socket.socket, int]] = []
+        ended: list[tuple[socket.socket, dict[str, Any]]] = []
         for pid, (directory, channel) in tuple(self._roots.items()):
             # Seen, but not reaped: as long as the root is a zombie, nobody else gets its number, nor its group's.
             if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
@@ -114,19 +117,21 @@ class _Ancestor:
             _, status = os.waitpid(pid, 0)
             del self._roots[pid]
             shutil.rmtree(Path(directory, QUEUE_DIRECTORY), ignore_errors=True)
-            ended.append((channel, os.waitstatus_to_exitcode(status)))
+            ended.append((channel, {"status": os.waitstatus_to_exitcode(status), "where": self._where.pop(pid, [])}))
         # Who else is a child by now is the orphan of a root that was killed; who is one after that, an orphan's own.
         while orphans := set(_system.children()) - self._roots.keys():
             for pid in orphans:
                 os.kill(pid, signal.SIGKILL)
                 os.waitpid(pid, 0)
-        for channel, status in ended:  # told last: nothing of it is left
+        for channel, answer in ended:  # told last: nothing of it is left
             with channel, contextlib.suppress(BrokenPipeError, ConnectionResetError):  # nobody waits for it any more
-                channel.send(json.dumps({"status": status}).encode())
+                channel.send(json.dumps(answer).encode())
 
     def _abort(self, directory: str) -> None:
         for pid, (running, _) in self._roots.items():
             if running == directory:
+                stacks = _stacks.of(pid, Path(directory, ROOT_STACK_FILE))
+                self._where[pid] = _nemesis.trim(stacks[-1]) if stacks else []
                 _kill_group(pid)
 
     def _end_all(self) -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ._errors import HarnessError
+from .ledger import frame
 
 _START_S = 60.0
 _INTERRUPT_S = 3.0
@@ -72,25 +73,30 @@ class Ancestor:
 
         progress: called about ten times a second.
 
-        Whatever interrupts this (Ctrl-C, a time-out of pytest's), the trial ends first. Raises HarnessError if the
-        ancestor is gone, or the trial does not end in time.
+        Whatever interrupts this (Ctrl-C, a time-out of pytest's), the trial ends first; if its root had to be killed,
+        since it was stuck in what the adapter makes the queue with, a note of the error says where. Raises HarnessError
+        if the ancestor is gone, or the trial does not end in time.
         """
         with self.start("trial", directory) as channel:
             try:
-                return self._ended(channel, directory, time.monotonic() + timeout_s, progress)
-            except BaseException:
+                return int(self._ended(channel, directory, time.monotonic() + timeout_s, progress)["status"])
+            except BaseException as error:
                 with contextlib.suppress(HarnessError, BrokenPipeError, ConnectionResetError):  # it is gone already
-                    self._end(channel, directory)
+                    where = self._end(channel, directory)
+                    if where:
+                        error.add_note(f"The trial's root, which makes the queue, was killed in {where}")
                 raise
 
-    def _end(self, channel: socket.socket, directory: Path) -> None:
-        """End a trial, which may tell first where everybody is."""
+    def _end(self, channel: socket.socket, directory: Path) -> str:
+        """End a trial, which may tell first where everybody is. Return where its root was, if that had to be killed."""
         channel.send(b'{"do": "interrupt"}')
         try:
             self._ended(channel, directory, time.monotonic() + _INTERRUPT_S, None)
+            return ""
         except HarnessError:
             self.abort(directory)
-            self._ended(channel, directory, time.monotonic() + _START_S, None)
+            answer = self._ended(channel, directory, time.monotonic() + _START_S, None)
+            return ", called from ".join(frame(place) for place in reversed(answer["where"]))
 
     def start(self, do: str, directory: Path) -> socket.socket:
         """Have a root forked which does what *directory* says, and return the channel to it."""
@@ -111,8 +117,10 @@ class Ancestor:
         """Kill the root that was started for *directory*, and all of its group."""
         self._send(do="abort", directory=str(directory))
 
-    def _ended(self, channel: socket.socket, directory: Path, end: float, progress: Callable[[], None] | None) -> int:
-        return int(self.receive(channel, end, f"the end of the trial in {directory}", progress)["status"])
+    def _ended(
+        self, channel: socket.socket, directory: Path, end: float, progress: Callable[[], None] | None
+    ) -> dict[str, Any]:
+        return self.receive(channel, end, f"the end of the trial in {directory}", progress)
 
     def _send(self, channel: socket.socket | None = None, **request: Any) -> None:
         descriptors = [] if channel is None else [channel.fileno()]

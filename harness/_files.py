@@ -9,9 +9,10 @@ ADAPTER_FILE: Final = "adapter.pickle"
 # What the trial root wrote to its standard output and error. Every peer has such a file, too.
 OUTPUT_SUFFIX: Final = ".output"
 ROOT_OUTPUT_FILE: Final = f"root{OUTPUT_SUFFIX}"
-# Of each peer: its event log; what its faults noted; its stacks, when it was asked for them.
+# Of each peer: its event log; what its faults noted; its stacks, when it was asked for them. Of the root: its stacks.
 LOG_SUFFIX: Final = ".events"
 NEMESIS_SUFFIX: Final = ".nemesis"
 STACK_SUFFIX: Final = ".stack"
+ROOT_STACK_FILE: Final = f"root{STACK_SUFFIX}"
 # Made before peers exist, and checked for leftovers when they are gone.
 QUEUE_DIRECTORY: Final = "queue"

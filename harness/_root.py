@@ -39,6 +39,7 @@ from ._files import (
     PLAN_FILE,
     QUEUE_DIRECTORY,
     ROOT_OUTPUT_FILE,
+    ROOT_STACK_FILE,
     STACK_SUFFIX,
 )
 from ._found import Found
@@ -70,6 +71,7 @@ def main(directory: Path, control: socket.socket, ancestor: int) -> int:
         _system.die_with_parent(ancestor, signal.SIGHUP)
         _system.adopt_orphans()
         _system.redirect(directory / ROOT_OUTPUT_FILE)
+        _stacks.tell(directory / ROOT_STACK_FILE)  # an adapter's make() or destroy() may not return
         with Wakeup(signal.SIGCHLD) as wakeup:
             _Trial(directory, control, wakeup).run()
     except Orphaned:

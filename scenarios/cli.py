@@ -58,7 +58,8 @@ class _Group(click.Group):
         except (PlanError, HistoryError) as error:
             raise click.UsageError(str(error)) from error
         except HarnessError as error:
-            click.echo(f"Error: the harness itself, or the adapter, failed: {error}", err=True)
+            said = "\n".join([str(error), *getattr(error, "__notes__", ())])
+            click.echo(f"Error: the harness itself, or the adapter, failed: {said}", err=True)
             ctx.exit(HARNESS)
 
 
@@ -394,7 +395,7 @@ def put(path: Path, message: str, as_json: bool, timeout: float | None) -> None:
     """Put MESSAGE into the queue at PATH, which is made if it is missing.
 
     A FIFO forgets its bytes when its last holder goes. So if nobody else has it open, this waits until somebody has
-    taken the message.
+    taken the message. Write -- before a MESSAGE that begins with a dash.
     """
     from monkeywrench.scenarios._queue import put_message
 

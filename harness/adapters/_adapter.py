@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, ClassVar
@@ -24,6 +25,13 @@ class Adapter(ABC):
         super().__init_subclass__(**settings)
         if not isinstance(cls.guarantees, Guarantees):
             raise TypeError(f"{cls.__name__}.guarantees={cls.guarantees!r}: set it to Guarantees(order=…, …)")
+        for name in ("fifo", "make", "open", "put", "get", "close", "destroy"):
+            function = getattr(cls, name)
+            if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+                raise TypeError(
+                    f"{cls.__name__}.{name} is an async function, and nobody would await it: write a plain one, which "
+                    "runs what it awaits in an event loop of the adapter's own"
+                )
 
     def fifo(self, directory: Path) -> Path | None:
         """Return where ``make`` puts the FIFO of this queue, if it has one that a stranger could open."""

@@ -194,6 +194,14 @@ def test_promise_that_is_no_truth_is_refused(name):
         Guarantees(**{name: "no"})
 
 
+def test_async_adapter_is_refused_where_it_is_defined():
+    with pytest.raises(TypeError, match=r"Awaited\.get is an async function, and nobody would await it"):
+
+        class Awaited(JsonLinesAdapter):
+            async def get(self, end):
+                return super().get(end)
+
+
 @pytest.mark.parametrize(("name", "value"), [("gate", "read"), ("gate", ("raed",)), ("types", "str"), ("types", ())])
 def test_names_that_are_no_tuple_of_them_are_refused(name, value):
     with pytest.raises(ValueError, match=f"{name}=.*: a tuple is allowed"):

@@ -1,12 +1,14 @@
 """Whoever is killed: it is told, and nothing is left behind. What kills whole runs is tests/attacks/killed_runs.py."""
 
 import os
+import re
 import signal
 import socket
 import time
 
 import pytest
-from monkeywrench.harness import HarnessError, Trial, _client, read, spawn
+from monkeywrench.harness import HarnessError, Trial, _client, read, run, spawn
+from monkeywrench.harness.adapters.pipes import SimplePipeQueueAdapter
 
 from ..attacks.killed_runs import alive, children, left_at, wait_for
 
@@ -27,8 +29,6 @@ def test_ancestor_killed_in_the_middle_is_a_clear_error(monkeypatch, tmp_path):
     killed = []
 
     def kill_once(plan, adapter):
-        from monkeywrench.harness import run
-
         def progress():
             if children(pid) and not killed:
                 killed.extend(descendants(pid))
@@ -93,3 +93,39 @@ def test_descriptors_do_not_grow_with_trials():
     assert Trial(messages=3).run().valid
     # It may just be looking at a directory.
     wait_for("the ancestor has no more than before", lambda: len(os.listdir(f"/proc/{ancestor}/fd")) <= count)
+
+
+class Waits(SimplePipeQueueAdapter):
+    """A queue whose maker waits in vain, at one end of its life or the other."""
+
+    def __init__(self, operation, mark):
+        super().__init__()
+        self.operation, self.mark = operation, mark
+
+    def make(self, directory):
+        super().make(directory)
+        self.wait("make")
+
+    def destroy(self):
+        super().destroy()
+        self.wait("destroy")
+
+    def wait(self, operation):
+        if operation == self.operation:
+            self.mark.touch()
+            os.read(os.pipe()[0], 1)
+
+
+@pytest.mark.parametrize("operation", ["make", "destroy"])
+def test_queue_that_is_never_made_or_removed_is_told_with_its_place(monkeypatch, tmp_path, operation):
+    monkeypatch.setattr(_client, "_INTERRUPT_S", 0.1)
+
+    def give_up():
+        if adapter.mark.exists():
+            raise TimeoutError("it was given up")
+
+    adapter = Waits(operation, tmp_path / "mark")
+    with pytest.raises(TimeoutError) as raised:
+        run(Trial(messages=1).plan, adapter=adapter, progress=give_up)
+    (note,) = raised.value.__notes__
+    assert re.search(rf"was killed in .*test_cleanup\.py:\d+ in wait: .*, called from .* in {operation}: self\.w", note)
