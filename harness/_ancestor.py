@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from . import _nemesis, _root, _stacks, _system
-from ._files import QUEUE_DIRECTORY, ROOT_STACK_FILE
+from ._files import QUEUE_DIRECTORY, ROOT_STACK_FILE, SURROUNDINGS_FILE
 from ._wakeup import Wakeup
 
 LONGEST_PACKET = 1 << 16
@@ -100,6 +100,7 @@ class _Ancestor:
                     other.close()
                 self._wakeup.close()
                 sys.path[:] = path
+                _adopt(Path(directory, SURROUNDINGS_FILE))
                 status = main(Path(directory), channel, ancestor)
             finally:
                 os._exit(status)
@@ -143,6 +144,18 @@ class _Ancestor:
             shutil.rmtree(directory, ignore_errors=True)
 
 
+def _adopt(surroundings: Path) -> None:
+    """Take over the client's environment and working directory, if they have changed since it started this process."""
+    try:
+        changed = json.loads(surroundings.read_text())
+    except FileNotFoundError:
+        return
+    os.environ.clear()
+    os.environ.update(changed["environment"])
+    if changed["directory"] is not None:
+        os.chdir(changed["directory"])
+
+
 def _kill_group(pid: int) -> None:
     """End a trial root, which this process has not reaped yet, and all of its group."""
     with contextlib.suppress(ProcessLookupError):
@@ -151,11 +164,13 @@ def _kill_group(pid: int) -> None:
 
 def main() -> None:
     """Serve the client at the other end of the socket whose descriptor is the first argument."""
-    # The client decides when this process ends, and it says so by the end of file.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    # As where nobody has prepared anything: what this one's starter blocked or ignored would be so in every peer, and a
+    # blocked SIGCHLD would tell nobody of their ends. The client decides when this process ends, by the end of file.
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
     _system.adopt_orphans()
     _stacks.hold()
-    control = socket.socket(fileno=int(sys.argv[1]))
-    with Wakeup(signal.SIGCHLD) as wakeup:
+    with socket.socket(fileno=int(sys.argv[1])) as control, Wakeup(signal.SIGCHLD) as wakeup:
         control.send(b'{"ready": true}')
         _Ancestor(control, wakeup).serve()

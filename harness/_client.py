@@ -18,7 +18,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from . import _loading
 from ._errors import HarnessError
+from ._files import SURROUNDINGS_FILE
 from .ledger import frame
 
 _START_S = 60.0
@@ -38,6 +40,7 @@ class Ancestor:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._inherited = _surroundings()
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with _numbered_from_3(theirs) as theirs:
             owner, place = str(os.getpid()), tempfile.gettempdir()
@@ -99,7 +102,13 @@ class Ancestor:
             return ", called from ".join(frame(place) for place in reversed(answer["where"]))
 
     def start(self, do: str, directory: Path) -> socket.socket:
-        """Have a root forked which does what *directory* says, and return the channel to it."""
+        """Have a root forked which does what *directory* says, and return the channel to it.
+
+        It has the environment and the working directory that this process has now.
+        """
+        now = _surroundings()
+        if now != self._inherited:
+            (directory / SURROUNDINGS_FILE).write_text(json.dumps(now))
         mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             with theirs:
@@ -194,6 +203,13 @@ def _is_inherited(descriptor: int) -> bool:
         return False
 
 
+def _surroundings() -> dict[str, Any]:
+    """Return what a child would inherit that a test may change: environment and working directory."""
+    with contextlib.suppress(FileNotFoundError):  # it has been removed
+        return {"environment": dict(os.environ), "directory": os.getcwd()}
+    return {"environment": dict(os.environ), "directory": None}
+
+
 def _path() -> list[str]:
     """Return where this process finds modules, wherever another one stands. An entry that is no path is a finder's."""
     return [os.path.abspath(entry) if os.path.exists(entry or ".") else entry for entry in sys.path]
@@ -207,6 +223,7 @@ _starting = threading.Lock()
 def ancestor() -> Ancestor:
     """Return this process's ancestor; start one if there is none, or if the last one was killed."""
     global _ancestor
+    _loading.check()
     with _starting:
         if _ancestor is not None and not _ancestor.alive:
             _ancestor.close()

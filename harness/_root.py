@@ -38,12 +38,14 @@ from ._files import (
     OUTPUT_SUFFIX,
     PLAN_FILE,
     QUEUE_DIRECTORY,
+    ROOT,
     ROOT_OUTPUT_FILE,
     ROOT_STACK_FILE,
     STACK_SUFFIX,
 )
 from ._found import Found
 from ._latch import Latch, Permits
+from ._loading import loading
 from ._outside import Outside
 from ._wakeup import Wakeup
 from .adapters import Adapter, load
@@ -129,7 +131,7 @@ class _Trial:
         self._most = len(self._plan.peers) + len(self._plan.replacements) + 1
         # Each may be told of, and the heal may need a producer for every consumer.
         capacity = _SLACK + 2 * self._most * _stacks.MOST_BYTES
-        self._notes = log.Recorder(str(directory / f"root{NEMESIS_SUFFIX}"), capacity)
+        self._notes = log.Recorder(str(directory / f"{ROOT}{NEMESIS_SUFFIX}"), capacity)
         self._alive: dict[int, _peer.Part] = {}
         self._recorders: dict[str, log.Recorder] = {}
         self._is_ready: set[int] = set()
@@ -484,7 +486,9 @@ def _adapter(directory: Path, plan: Plan) -> Adapter:
     try:
         data = (directory / ADAPTER_FILE).read_bytes()
     except FileNotFoundError:
-        return load(plan.queue)
-    (adapter,) = pickle.loads(data)
+        with loading():
+            return load(plan.queue)
+    with loading():
+        (adapter,) = pickle.loads(data)
     assert isinstance(adapter, Adapter), adapter
     return adapter

@@ -29,6 +29,7 @@ import cloudpickle
 from . import _eventlog as log
 from . import _gate, _nemesis, _stacks, _system, faults
 from ._files import LOG_SUFFIX, NEMESIS_SUFFIX, ROOT_OUTPUT_FILE, STACK_SUFFIX
+from ._loading import loading
 from ._nemesis import Nemesis
 from ._outside import Outside
 from ._root import Orphaned, Parent, end_children, orphaned
@@ -182,7 +183,8 @@ class _Root:
             watched=True,
         )
         try:
-            function, args, kwargs = pickle.loads((self._directory / FUNCTION_FILE).read_bytes())
+            with loading():
+                function, args, kwargs = pickle.loads((self._directory / FUNCTION_FILE).read_bytes())
             _gate.set_warden(nemesis)
             nemesis.starts()
             nemesis.begins("run", 1)

@@ -75,7 +75,8 @@ class History:
 
     def lines(self) -> Iterator[str]:
         """Yield the lines of the history's file."""
-        yield json.dumps({"history": FORMAT, "plan": self.plan.to_json(), "guarantees": self.guarantees.to_json()})
+        parts = {"plan": self.plan.to_json(), "guarantees": self.guarantees.to_json(), "events": len(self._events)}
+        yield json.dumps({"history": FORMAT, **parts})
         yield from self._events.lines()
 
     def save(self, path: Path) -> None:
@@ -100,13 +101,14 @@ class History:
     def parse(cls, lines: Iterable[str], *, source: str = "the history") -> History:
         """Return the history in these lines. Raises HistoryError that names *source* and the line."""
         header: tuple[Plan, Guarantees] | None = None
+        announced: Any = None
         events = Events()
         last_ns = 0
         for number, line in enumerate(lines, start=1):
             try:
                 fields = jsontext.loads(line)
                 if header is None:
-                    header = _header(fields)
+                    header, announced = _header(fields), fields.get("events")
                     continue
                 event = _event(fields, header[0])
                 if event.index != len(events) or event.time_ns < last_ns:
@@ -123,6 +125,10 @@ class History:
                 raise HistoryError(f"{source}, line {number}: {error}") from None
         if header is None:
             raise HistoryError(f"{source}: empty; a history begins with its header")
+        if announced is not None and announced != len(events):
+            raise HistoryError(
+                f"{source}: its header tells of {announced!r} events, and {len(events)} are there: the rest is cut off"
+            )
         return cls(*header, events)
 
     @classmethod
@@ -144,7 +150,7 @@ class History:
 def _header(fields: Any) -> tuple[Plan, Guarantees]:
     if not isinstance(fields, dict) or "history" not in fields:
         raise HistoryError(f"not a history: its first line is an object with 'history': {FORMAT}")
-    if fields["history"] != FORMAT:
+    if fields["history"] is True or fields["history"] != FORMAT:
         raise HistoryError(f"a history of format {fields['history']!r}: this version reads format {FORMAT}")
     return Plan.from_json(fields.get("plan")), Guarantees.from_json(fields.get("guarantees", {}))
 

@@ -130,7 +130,7 @@ class Plan:
         """Return the plan that ``to_json`` wrote. Raises PlanError for anything else, unknown keys included."""
         if not isinstance(fields, dict) or "plan" not in fields:
             raise PlanError(f"not a plan: an object with 'plan': {FORMAT} is expected")
-        if fields["plan"] != FORMAT:
+        if fields["plan"] is True or fields["plan"] != FORMAT:
             raise PlanError(f"a plan of format {fields['plan']!r}: this version reads format {FORMAT}")
         settings = {key: value for key, value in fields.items() if key != "plan"}
         allowed = {field.name for field in dataclasses.fields(cls)}

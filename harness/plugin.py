@@ -39,6 +39,9 @@ _debugged = pytest.StashKey[bool]()
 # What is left of pytest-timeout's time for the end of a trial, and for the report: a share of it, and not too little.
 _REST, _LEAST_REST_S = 0.2, 3.0
 _PATIENCE_S = 5.0
+_MOST_DIGITS = 40
+# How many of pytest's loops run in this process, one inside a test of the other.
+_loops = 0
 
 # The settings that the command line, the ini file and the marker share, with what they are.
 _SETTINGS = {
@@ -57,8 +60,10 @@ class Wrench:
         self._node = request.node
         self._make_directory = make_directory
         self._queue = queue
-        self._verdicts: list[Verdict | Survey] = self._node.stash.setdefault(_verdicts, [])
-        self.peers: list[Peer] = self._node.stash.setdefault(_peers, [])
+        # New ones: what another run of the same test has left is no part of this one.
+        self._verdicts: list[Verdict | Survey] = []
+        self.peers: list[Peer] = []
+        self._node.stash[_verdicts], self._node.stash[_peers] = self._verdicts, self.peers
         self.trials: list[Trial] = []
         self._watcher: threading.Timer | None = None
 
@@ -157,7 +162,16 @@ class Wrench:
 
         verdict = runner.keep(verdict, directory)
         if adapter is not None and not adapters.is_found_again(adapter):
-            verdict = verdict.replayed_by(f"this test again, with seed={verdict.history.plan.seed}")
+            return verdict.replayed_by(f"this test again, with seed={verdict.history.plan.seed}")
+        config = self._node.config
+        path = [str(config.rootpath / entry) for entry in config.getini("pythonpath")]
+        if verdict.replay and path and verdict.history.plan.queue not in adapters.ADAPTERS:
+            # pytest alone looks for modules there.
+            before = [os.environ["PYTHONPATH"]] if os.environ.get("PYTHONPATH") else []
+            import shlex
+
+            line = f"PYTHONPATH={shlex.quote(os.pathsep.join([*path, *before]))} {verdict.replay}"
+            return verdict.replayed_by(line)
         return verdict
 
     def _seed(self) -> int | None:
@@ -222,11 +236,17 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def pytest_runtestloop() -> Generator[None, object, object]:
     """End this process's ancestor with the last test: before pytest-cov puts together what was measured where.
 
-    Where the loop is left by an interruption, fixtures have yet to end what they began.
+    Where the loop is left by an interruption, fixtures have yet to end what they began. So they have where one pytest
+    runs inside a test of another.
     """
-    result = yield
+    global _loops
+    _loops += 1
+    try:
+        result = yield
+    finally:
+        _loops -= 1
     client = sys.modules.get("monkeywrench.harness._client")
-    if client is not None:
+    if client is not None and not _loops:
         client.close()
     return result
 
@@ -256,15 +276,16 @@ def _wrong(name: str, value: Any) -> str | None:
     """Return what is wrong with the value of a setting, and what is allowed; None if nothing is."""
     match name:
         case "seed":
-            if not (type(value) in (int, str) and str(value).isdecimal() and int(value) < 1 << 63):
-                return f"{value!r}: a whole number from 0 to {(1 << 63) - 1} is allowed"
+            is_whole = type(value) is int or (type(value) is str and value.isdecimal() and len(value) < _MOST_DIGITS)
+            if not (is_whole and 0 <= int(value) < 1 << 63):
+                return f"{value!r:.60}: a whole number from 0 to {(1 << 63) - 1} is allowed"
         case "patience":
             try:
                 if 0.1 <= float(value) <= 86_400:
                     return None
-            except (TypeError, ValueError):
+            except (TypeError, ValueError, OverflowError):
                 pass
-            return f"{value!r}: seconds from 0.1 to 86400 are allowed"
+            return f"{value!r:.60}: seconds from 0.1 to 86400 are allowed"
         case "queue" if isinstance(value, str) and ":" not in value:
             from monkeywrench.harness import PlanError
             from monkeywrench.harness.adapters import load
@@ -274,7 +295,7 @@ def _wrong(name: str, value: Any) -> str | None:
             except PlanError as error:
                 return str(error)
         case "dir":
-            if not isinstance(value, (str, os.PathLike)) or not os.fspath(value):
+            if not isinstance(value, (str, os.PathLike)) or not os.fspath(value) or "\0" in str(value):
                 return f"{value!r}: the path of a directory is allowed"
             if os.path.exists(value) and not os.path.isdir(value):
                 return f"{str(value)!r} is no directory: the path of one is allowed; it is made if it is missing"

@@ -73,8 +73,9 @@ class Trigger:
 
 
 def _at_least(least: int, **values: int | None) -> None:
+    """Raise PlanError for what is no whole number, or too small. What may be left out is not asked for."""
     for name, value in values.items():
-        if value is not None and (type(value) is not int or value < least):
+        if type(value) is not int or value < least:
             raise PlanError(f"{name}={value!r}: a whole number from {least} is allowed")
 
 
@@ -135,8 +136,11 @@ class Message(Trigger):
     call: int | None = None
 
     def __post_init__(self) -> None:
-        _at_least(1, n=self.n, call=self.call)
-        _at_least(0, byte=self.byte)
+        _at_least(1, n=self.n)
+        if self.call is not None:
+            _at_least(1, call=self.call)
+        if self.byte is not None:
+            _at_least(0, byte=self.byte)
         if self.byte is not None and self.call is not None:
             raise PlanError(f"byte={self.byte!r} with call={self.call!r}: a place is one or the other")
 
@@ -188,7 +192,8 @@ class Call(Trigger):
     def __post_init__(self) -> None:
         _known_kind(self.kind, ANY)
         _at_least(1, n=self.n)
-        _at_least(0, byte=self.byte)
+        if self.byte is not None:
+            _at_least(0, byte=self.byte)
         if self.after not in (True, False):
             raise PlanError(f"after={self.after!r}: true or false is allowed")
         if self.after and self.byte is not None:

@@ -142,7 +142,8 @@ class _Run:
                     failed = error
             if status is not None:
                 done = len(self._done)
-                self._stopped = f", stopped after {f'{done} of ' if total else ''}{count_of(total or done, 'trial')}"
+                of = f"{done} of " if total and done <= total else ""  # a soak comes after all of them
+                self._stopped = f", stopped after {of}{count_of(total if of else done, 'trial')}"
         finally:
             self._finish(show)
         if failed is not None:

@@ -27,7 +27,7 @@ def forked_pytest():
     """Return pytest's main. Nothing of a plugin's: pytest has to be the first to import that."""
     import pytest
 
-    return lambda: sys.exit(pytest.console_main())
+    return lambda: sys.exit(pytest.main())
 
 
 PROGRAMS = {"monkeywrench": command_line, "pytest": forked_pytest}

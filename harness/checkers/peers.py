@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .._files import ROOT
 from ..history import Event
 from ..ledger import Ledger, frame
 from ._finding import Checked, Finding
@@ -43,7 +44,9 @@ def leaked(ledger: Ledger) -> Checked:
     """Find processes, descriptors, threads and files that are still there when all peers have closed the queue."""
     for event in ledger.leaks:
         what = f"{event.value['kind']} {event.value['what']}"
-        yield Finding("leaked", f"{event.process} left behind: {what}", (event.process,), (event.index,))
+        # What the trial root has found, any of them may have left.
+        peers = () if event.process == ROOT else (event.process,)
+        yield Finding("leaked", " ".join([*peers, f"left behind: {what}"]), peers, (event.index,))
 
 
 # A queue may keep some open that it needs again.

@@ -62,7 +62,8 @@ class _Part(io.TextIOWrapper):
     def __init__(self, path: Path) -> None:
         self._path = path
         self._part = path.with_name(f".{path.name}.{os.urandom(6).hex()}.part")
-        super().__init__(open(self._part, "xb"), encoding="utf-8", newline="\n")
+        # What a queue says may have parts that are no text, such as a lone surrogate.
+        super().__init__(open(self._part, "xb"), encoding="utf-8", errors="backslashreplace", newline="\n")
 
     def write(self, text: str, /) -> int:
         try:

@@ -4,6 +4,8 @@ import os
 import re
 import signal
 import socket
+import subprocess
+import sys
 import time
 
 import pytest
@@ -129,3 +131,40 @@ def test_queue_that_is_never_made_or_removed_is_told_with_its_place(monkeypatch,
         run(Trial(messages=1).plan, adapter=adapter, progress=give_up)
     (note,) = raised.value.__notes__
     assert re.search(rf"was killed in .*test_cleanup\.py:\d+ in wait: .*, called from .* in {operation}: self\.w", note)
+
+
+RUNS_WHEN_IMPORTED = """
+from monkeywrench.harness import Trial
+from monkeywrench.harness.adapters.pipes import SimplePipeQueueAdapter
+
+class Mine(SimplePipeQueueAdapter):
+    pass
+
+Trial(Mine(), messages=1, deadline_s=1).run()
+"""
+
+
+def test_module_that_runs_a_trial_of_its_own_queue_when_it_is_imported_is_refused(monkeypatch, tmp_path):
+    """Its root imports it as well, which would run another trial, and so on."""
+    (tmp_path / "theirs.py").write_text(RUNS_WHEN_IMPORTED)
+    place = tmp_path / "temporary"
+    place.mkdir()
+    monkeypatch.setenv("TMPDIR", str(place))
+    command = [sys.executable, "-c", "import theirs"]
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path, timeout=60)
+    assert "a trial is run, or a peer spawned, by a module that is imported for one: put what runs it" in done.stderr
+    assert done.returncode == 1
+    assert left_at(place) == []
+
+
+def test_what_the_starter_blocked_or_ignored_is_no_peers_affair():
+    program = """if True:
+        import signal
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD, signal.SIGINT})
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        from monkeywrench.harness import Trial, messages
+        for name in ("SIGTERM", "SIGINT"):
+            verdict = Trial(messages=5).kill("producer-0", at=messages(2), signal=name).run()
+            assert verdict.valid, verdict
+    """
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)

@@ -129,6 +129,17 @@ def test_text_that_is_no_history_is_refused_with_its_line(history, line, text, m
     assert message in str(caught.value)
 
 
+def test_history_that_is_cut_off_between_two_lines_is_refused(history):
+    lines = list(history.lines())
+    with pytest.raises(
+        HistoryError, match=f"tells of {len(lines) - 1} events, and {len(lines) - 2} are there: the rest"
+    ):
+        History.parse(lines[:-1])
+    header = json.loads(lines[0])
+    del header["events"]  # whoever writes one by hand need not count
+    assert len(History.parse([json.dumps(header), *lines[1:-1]]).events) == len(lines) - 2
+
+
 def test_empty_file_is_no_history():
     with pytest.raises(HistoryError, match="empty"):
         History.parse([])

@@ -133,6 +133,8 @@ def test_plan_that_cannot_be_is_refused(change, message):
     [
         (lambda: messages(0), "n=0: a whole number from 1"),
         (lambda: write(0), "n=0"),
+        (lambda: messages(None), "n=None: a whole number from 1"),
+        (lambda: every(None, "read"), "n=None: a whole number from 1"),
         (lambda: Kill("producer-0", 3), r"at=3: allowed are start\(\), messages\(n\), message\(n\), read\(n\)"),
         (lambda: elapsed(-1), "seconds=-1: seconds from 0"),
         (lambda: Kill("producer-0", messages(1), replace=1), "replace=1: true or false"),

@@ -500,6 +500,82 @@ def test_inside(monkeywrench):
     result.stdout.fnmatch_lines(["*('after', True)", "*('again', <valid: *", "*('within', True)", "*('left', 900)"])
 
 
+def test_what_another_run_of_the_same_test_has_left_is_no_part_of_this_one(theirs):
+    """As plugins do that run again what failed."""
+    theirs.pytester.makeconftest(
+        """
+        from _pytest.runner import runtestprotocol
+
+        def pytest_runtest_protocol(item, nextitem):
+            runtestprotocol(item, log=False, nextitem=nextitem)
+        """
+    )
+    theirs.write(
+        """
+        RUNS = []
+
+        def fails(run):
+            assert run != 1
+
+        def test_it(monkeywrench):
+            RUNS.append(1)
+            assert monkeywrench.spawn(fails, len(RUNS)).join(60) == 0
+        """
+    )
+    theirs.run().assert_outcomes(passed=1)
+
+
+def test_pytest_inside_a_test_leaves_the_outer_ones_peers_and_files_alone(theirs):
+    theirs.write(
+        """
+        import os
+        from monkeywrench.harness import ready
+
+        pytest_plugins = "pytester"
+
+        def waits(path):
+            ready()
+            with open(path) as file:
+                return file.read()
+
+        def test_it(pytester, monkeywrench, fifo_path):
+            os.mkfifo(fifo_path)
+            peer = monkeywrench.spawn(waits, str(fifo_path))
+            peer.wait_ready()
+            pytester.makepyfile("def test_inner(): pass")
+            pytester.runpytest_inprocess("-p", "monkeywrench").assert_outcomes(passed=1)
+            fifo_path.write_text("told")
+            assert peer.result() == "told"
+            fifo_path.unlink()
+        """
+    )
+    theirs.run().assert_outcomes(passed=1)
+
+
+def test_replay_line_finds_what_pytest_alone_has_on_its_path(theirs, tmp_path):
+    theirs.pytester.makeini("[pytest]\npythonpath = lib")
+    theirs.pytester.mkdir("lib").joinpath("bases_of_theirs.py").write_text(
+        "from monkeywrench.harness.adapters.pipes import SimplePipeQueueAdapter\n"
+        "class Base(SimplePipeQueueAdapter):\n    def put(self, end, message):\n        pass\n"
+    )
+    theirs.write(
+        """
+        from bases_of_theirs import Base
+
+        class Mine(Base):
+            pass
+
+        def test_it(monkeywrench):
+            assert monkeywrench.trial(Mine(), messages=2, patience_s=0.5).run()
+        """
+    )
+    line = re.search(r"^ +replay: (.*)$", theirs.run().stdout.str(), re.MULTILINE)[1]
+    line = line.replace(" monkeywrench ", f" {sys.executable} -m monkeywrench.scenarios ")
+    done = subprocess.run(line, shell=True, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1, done.stderr
+    assert "invalid: stuck" in done.stdout
+
+
 def test_quitting_the_debugger_leaves_nothing(theirs):
     theirs.write("import time\ndef test_it(monkeywrench):\n    monkeywrench.spawn(time.sleep, 600)\n    assert 0")
     result = theirs.run("--pdb", stdin=b"q\n")

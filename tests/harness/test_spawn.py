@@ -356,3 +356,18 @@ def test_many_at_once():
     assert [peer.result() for peer in peers] == [number + 2 for number in range(20)]
     for peer in peers:
         peer.close()
+
+
+def surroundings():
+    return os.environ.get("STAGE"), os.getcwd()
+
+
+def test_it_has_the_environment_and_the_directory_of_whoever_spawns_it(tmp_path):
+    """As they are then, and not what some earlier test had made of them."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setenv("STAGE", "one")
+        monkeypatch.chdir(tmp_path)
+        with spawn(surroundings) as peer:
+            assert peer.result() == ("one", str(tmp_path))
+    with spawn(surroundings) as peer:
+        assert peer.result() == (None, os.getcwd())

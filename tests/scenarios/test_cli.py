@@ -116,6 +116,7 @@ def test_unknown_has_an_exit_status_of_its_own(wrench, tmp_path):
         (["run", "--seed", "-1"], "-1 is not in the range"),
         (["run", "--seed", "abc"], "'abc' is not a valid whole number"),
         (["run", "--patience", "long"], "'long' is not a valid number of seconds"),
+        (["queue", "get", "jobs.fifo", "--timeout", "nan"], "'nan' is no number of seconds"),
         (["replay", "missing.json"], "'missing.json' does not exist"),
         (["run", "--report", "/proc/no/such"], "--report /proc/no/such: "),
         (["run", "--report", ""], "it is empty: a directory is expected"),

@@ -19,7 +19,7 @@ from monkeywrench.harness import Event, Guarantees, History, Plan, judge, runner
 from monkeywrench.harness.faults import Kill
 from monkeywrench.harness.triggers import messages, read
 from monkeywrench.scenarios._result import Result
-from monkeywrench.scenarios.report import ReportError, directory_names, prepare, write_junit, write_report
+from monkeywrench.scenarios.report import ReportError, _files, directory_names, prepare, write_junit, write_report
 
 STANDARD = "multiprocessing.Queue"
 
@@ -448,3 +448,10 @@ def test_killed_writer_leaves_the_earlier_report_whole(tmp_path, results):
     assert {name: after[name] for name in before} == before
     write_report(tmp_path, results[:1])  # and what it left is in nobody's way
     assert os.path.getsize(tmp_path / "report.html") > 0
+
+
+def test_what_is_no_text_is_written_all_the_same(tmp_path):
+    """As a queue's error may say it: of a file name that no encoding knows."""
+    with _files.whole(tmp_path / "report.html", own=False) as file:
+        file.write("caf\udce9")
+    assert (tmp_path / "report.html").read_text() == r"caf\udce9"
