@@ -46,7 +46,7 @@ def leaked(ledger: Ledger) -> Checked:
         what = f"{event.value['kind']} {event.value['what']}"
         # What the trial root has found, any of them may have left.
         peers = () if event.process == ROOT else (event.process,)
-        yield Finding("leaked", " ".join([*peers, f"left behind: {what}"]), peers, (event.index,))
+        yield Finding("leaked", f"{', '.join(peers) or 'somebody'} left behind: {what}", peers, (event.index,))
 
 
 # A queue may keep some open that it needs again.
