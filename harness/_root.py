@@ -43,7 +43,7 @@ from ._files import (
     ROOT_STACK_FILE,
     STACK_SUFFIX,
 )
-from ._found import Found
+from ._found import MAKER, Found
 from ._latch import Latch, Permits
 from ._loading import loading
 from ._outside import Outside
@@ -153,7 +153,7 @@ class _Trial:
             adapter.make(queue)
         fifo = adapter.fifo(queue)
         if fifo is not None and fifo == adapter.fifo(queue.with_name("another")):
-            self._notes.note(f="shared", what=f"FIFO {fifo}")
+            self._notes.note(f="shared", process=MAKER, what=f"FIFO {fifo}")
         self._ready, ready = os.pipe()
         self._begin, self._heal_begin, self._last_begin = Latch(), Latch(), Latch()
         self._stage = _peer.Stage(
