@@ -60,14 +60,16 @@ def test_python_block_runs(forked_pytest, tmp_path, body):
 
 
 @pytest.mark.parametrize("body", CONSOLE, ids=ids)
-def test_console_block_shows_what_comes(command_line, tmp_path, body):
+def test_console_block_shows_what_comes(command_line, tmp_path, tmp_path_factory, body):
     """A line of the output may leave parts out with an ellipsis; a line that is one stands for any number of lines."""
+    # Of what others have left in the place that all share, the doctor tells as well.
+    environment = {**ENVIRONMENT, "TMPDIR": str(tmp_path_factory.mktemp("temporary"))}
     commands = re.split(r"^\$ ", body, flags=re.MULTILINE)[1:]
     for command in commands:
         first, _, expected = command.partition("\n")
         words = shlex.split(first)
         assert words[0] == "monkeywrench"
-        done = command_line(words[1:], tmp_path, ENVIRONMENT)
+        done = command_line(words[1:], tmp_path, environment)
         if not expected.strip():
             assert done.returncode == 0, done.stdout + done.stderr
             continue
