@@ -26,6 +26,7 @@ _HEAD = 40
 # Time in ns, code, process, producer, number, where the text is (0: none). With the time first, and its most
 # significant byte first, records in the order of their bytes are in the order of time: histories are merged by that.
 RECORD = struct.Struct(">QBHHII")
+_CODE_AT = 8
 _LENGTH = struct.Struct(">I")
 _MOST_TEXTS = 0xFFFFFFFF
 # How many bytes the text of an operation has at most.
@@ -176,6 +177,10 @@ class Recorder:
     def is_full(self) -> bool:
         """Return whether there was no room for what the peer did."""
         return bool(self._numbers[_FULL])
+
+    def count(self, code: int) -> int:
+        """Return how many events of a kind there are."""
+        return self._map[_HEAD : self.whole()][_CODE_AT :: RECORD.size].count(code)
 
     def whole(self) -> int:
         """Return how many bytes of events there are: it grows whenever the peer does something."""

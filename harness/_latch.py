@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 
 from . import _gate
 
@@ -17,6 +18,13 @@ class Latch:
     def is_open(self) -> bool:
         """Whether those who wait may go on; known to the process that opens it."""
         return self._writer < 0
+
+    @property
+    def is_open_elsewhere(self) -> bool:
+        """Whether those who wait may go on; known to those, without waiting."""
+        poll = select.poll()
+        poll.register(self._reader, 0)
+        return bool(poll.poll(0))
 
     def open(self) -> None:
         """Let everybody go on. Opening it again does nothing."""

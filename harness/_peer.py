@@ -37,6 +37,7 @@ class Part(NamedTuple):
     first: the number of the first of them.
     messages: how many a producer puts. A consumer goes on until it gets a message of the producer *last*.
     begin: opens when this peer may begin.
+    drained: a consumer that has one takes no notice of last messages before it opens.
     permits: one is taken for each message, and none put when there are no more; None for who needs no leave.
     token: what it is known by when it is ready.
     capacity: bytes of its event log.
@@ -49,6 +50,7 @@ class Part(NamedTuple):
     messages: int
     last: int
     begin: Latch
+    drained: Latch | None
     permits: Permits | None
     token: int
     capacity: int
@@ -193,7 +195,7 @@ def _produce(stage: Stage, part: Part, recorder: log.Recorder, nemesis: Nemesis,
 def _consume(stage: Stage, part: Part, recorder: log.Recorder, nemesis: Nemesis, end: Any) -> None:
     get, record, explain = stage.adapter.get, recorder.append, stage.workload.explain
     count, producer, failures = 0, -1, 0
-    while producer != part.last:
+    while producer != part.last or not (part.drained is None or part.drained.is_open_elsewhere):
         if part.faults:
             nemesis.begins(f"get {count + 1}", count + 1)
         record(log.DEQUEUE_INVOKE)

@@ -12,11 +12,16 @@ no queue can make it hang in the middle. How it goes on follows from who is aliv
 * when no consumer of the workload is left, the fresh one begins, and takes what there is, up to a last message.
 
 That is the heal: it ends an orderly trial at once, and proves that the queue still works for newcomers.
+
+A queue may hand out the last message before others: one that promises no order, or none among producers. So when all
+have ended and more is missing than the plan's kills may cost, one more consumer drains the queue: it takes what comes,
+until all is there or nothing comes for a while, and ends at a last message that is put only then.
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import pickle
 import select
@@ -49,8 +54,17 @@ from ._loading import loading
 from ._outside import Outside
 from ._wakeup import Wakeup
 from .adapters import Adapter, load
-from .faults import Shrink
-from .plan import HEAL_CONSUMER, HEAL_PRODUCER, HEAL_PRODUCERS, MOST_PEERS, Plan, producer_indices, replacement_of
+from .faults import Delay, Shrink
+from .plan import (
+    DRAIN_CONSUMER,
+    HEAL_CONSUMER,
+    HEAL_PRODUCER,
+    HEAL_PRODUCERS,
+    MOST_PEERS,
+    Plan,
+    producer_indices,
+    replacement_of,
+)
 from .workload import Workload
 
 _TICK_S = 0.05
@@ -59,6 +73,8 @@ _UNTOLD = 1
 _LONGEST_PACKET = 1 << 10
 # For helpers of a queue that end by themselves once its last user has gone.
 _GRACE_S = 1.0
+# After how long without a message a queue that is drained has no more.
+_DRAINED_S = 1.0
 _SLACK = 1 << 20
 
 
@@ -139,6 +155,11 @@ class _Trial:
         self._permits: Permits | None = None  # of the producer of last messages, while it may get more
         # Whether a consumer has ended since the last message was on its way: whoever gets that one ends.
         self._has_ended = True
+        # Last messages go one by one where a peer may be killed, and where one consumer has to make room for the next.
+        self._one_by_one = bool(self._plan.faults)
+        self._received_last = 0
+        self._drained: Latch | None = None  # of the consumer that drains the queue, once there is one
+        self._seen_asleep = ""
         self._harness_kills = False
         self._interrupted = False
         self._parent = Parent()
@@ -148,6 +169,8 @@ class _Trial:
         queue.mkdir()
         adapter = _adapter(self._directory, self._plan)
         found = Found(self._plan, adapter, queue)
+        self._most_consumers = adapter.guarantees.most_consumers
+        self._one_by_one |= self._most_consumers is not None
         found.meet(self._notes, self._directory)
         with _blaming("the adapter's make() failed"):
             adapter.make(queue)
@@ -199,6 +222,7 @@ class _Trial:
             messages=messages,
             last=heal,
             begin=self._begin_of(name),
+            drained=self._drained if name == DRAIN_CONSUMER else None,
             permits=self._permits if name.startswith(HEAL_PRODUCERS) else None,
             token=len(self._recorders),
             capacity=_SLACK + log.room_for(operations),
@@ -218,6 +242,8 @@ class _Trial:
                 self._last_begin.forget()
                 if self._permits is not None:
                     self._permits.forget()
+                if self._drained is not None:
+                    self._drained.forget()
                 status = _peer.run(self._stage, part, recorder, root)
             finally:
                 os._exit(status)
@@ -227,7 +253,7 @@ class _Trial:
 
     def _begin_of(self, name: str) -> Latch:
         """Return what a peer waits for before it begins."""
-        if name == HEAL_CONSUMER:
+        if name in (HEAL_CONSUMER, DRAIN_CONSUMER):
             return self._heal_begin
         return self._last_begin if name.startswith(HEAL_PRODUCERS) else self._begin
 
@@ -237,7 +263,7 @@ class _Trial:
         seen: tuple[int, ...] = ()
         while True:
             self._advance()
-            if not self._alive:
+            if not self._alive and not self._drain():
                 return
             self._events()
             watch.look()
@@ -254,7 +280,9 @@ class _Trial:
                 watch.moved()
             if watch.pausing():
                 self._end_permits()
-            if watch.still() or self._interrupted:
+            if self._is_draining() and self._has_drained(watch):
+                watch.moved()
+            if (watch.still() and not self._is_draining()) or self._interrupted:
                 self._tell_where("where" if self._interrupted else "stuck", watch)
                 return
             if watch.over():
@@ -272,16 +300,17 @@ class _Trial:
         self._outside.begin()
         workload = self._plan.peers + self._plan.replacements
         producers, consumers = self._count(_peer.PRODUCER, workload), self._count(_peer.CONSUMER, workload)
-        if (not producers or not consumers) and HEAL_CONSUMER not in self._recorders:
+        is_room = self._most_consumers is None or self._count(_peer.CONSUMER) < self._most_consumers
+        if (not producers or not consumers) and HEAL_CONSUMER not in self._recorders and is_room:
             self._lift()
             # It opens the queue before the last of the others closes it: some queues keep nothing that nobody holds.
             self._start(HEAL_CONSUMER, 0)
             if not producers:
                 self._put_last_messages()  # once everybody is ready; to start both at once saves a while
             return
-        if HEAL_CONSUMER in self._recorders:
+        if HEAL_CONSUMER in self._recorders or not is_room:
             self._last_begin.open()
-        if not producers:
+        if not producers and not self._is_draining():
             self._put_last_messages()
         if not consumers:
             self._heal_begin.open()
@@ -295,7 +324,7 @@ class _Trial:
         consumers = self._count(_peer.CONSUMER) + self._to_come(_peer.CONSUMER)
         if not consumers:
             self._end_permits()
-        done = self._last_messages and not self._plan.faults
+        done = self._last_messages and not self._one_by_one
         if done or not consumers or not self._has_ended or self._is_putting():
             return
         self._lift()
@@ -304,10 +333,10 @@ class _Trial:
         if permits is None:
             permits = self._permits = Permits()
             self._start(f"{HEAL_PRODUCERS}{self._last_messages}", self._most, self._last_messages)
-        messages = 1 if self._plan.faults else consumers
+        messages = 1 if self._one_by_one else consumers
         permits.give(messages)
         self._last_messages += messages
-        if not self._plan.faults:
+        if not self._one_by_one:
             self._end_permits()
 
     def _is_putting(self) -> bool:
@@ -322,6 +351,48 @@ class _Trial:
         if self._permits is not None:
             self._permits.end()
             self._permits = None
+
+    def _drain(self) -> bool:
+        """Have one more consumer drain the queue, if there was none and all that can be missing is not; return whether
+        there is one.
+        """
+        excused = self._costs("consumer", self._stage.adapter.guarantees.killed_consumer_may_cost)
+        excused += self._costs("producer", self._stage.adapter.guarantees.killed_producer_may_cost)
+        if self._drained is not None or self._missing() <= excused:
+            return False
+        self._drained = Latch()
+        self._one_by_one = True
+        self._has_ended = True
+        self._start(DRAIN_CONSUMER, 0)
+        return True
+
+    def _has_drained(self, watch: _Watch) -> bool:
+        """Look whether the queue is drained, and return it; its consumer ends at the next last message then."""
+        if self._missing() > 0 and watch.idle_s() < _DRAINED_S:
+            if self._stage.adapter.guarantees.order == "none":
+                return False  # it may hand out once more, after a while, what somebody took and did not confirm
+            pid = next(iter(self._alive), 0)
+            used = _system.asleep(pid)
+            before, self._seen_asleep = self._seen_asleep, f"{used} {self._recorders[DRAIN_CONSUMER].whole()}"
+            if not used or before != self._seen_asleep or watch.idle_s() < _TICK_S:
+                return False
+        if self._drained is not None:
+            self._drained.open()
+        return True
+
+    def _is_draining(self) -> bool:
+        return self._drained is not None and not self._drained.is_open
+
+    def _costs(self, role: str, each: int | None) -> float:
+        """Return how many messages the plan's kills of a role may cost."""
+        killed = sum(fault.final and fault.peer.startswith(role) for fault in self._plan.faults)
+        return killed * (math.inf if each is None else each) if killed else 0
+
+    def _missing(self) -> int:
+        """Return how many messages of the workload have been put and not been received."""
+        logs = self._recorders.items()
+        put = sum(log_.count(log.ENQUEUE_OK) for name, log_ in logs if not name.startswith(HEAL_PRODUCERS))
+        return put - sum(log_.count(log.DEQUEUE_OK) for _, log_ in logs) + self._received_last
 
     def _count(self, role: str, names: Iterable[str] | None = None) -> int:
         """Return how many peers of a role are alive, of all or of those named."""
@@ -385,6 +456,8 @@ class _Trial:
         if self._recorders[part.name].is_full():
             self._notes.note(f="full", process=part.name)
         code = os.waitstatus_to_exitcode(status)
+        # A consumer ends in order when it has received a last message.
+        self._received_last += part.role == _peer.CONSUMER and code == 0
         output = _stacks.tail(self._directory / f"{part.name}{OUTPUT_SUFFIX}")
         if output:
             self._notes.note(f="output", process=part.name, text=output)
@@ -444,6 +517,10 @@ class _Watch:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
+        # Who is in a delay of the plan's is not stuck.
+        self._patience_s = plan.patience_s + max(
+            (each.seconds for each in plan.faults if isinstance(each, Delay)), default=0
+        )
         self._began = self._last = self._looked = time.monotonic()
         self._seen_still_s = 0.0
 
@@ -461,7 +538,7 @@ class _Watch:
         return time.monotonic() - self._last
 
     def still(self) -> bool:
-        return self._seen_still_s > self._plan.patience_s
+        return self._seen_still_s > self._patience_s
 
     def pausing(self) -> bool:
         # A fresh producer of last messages takes less than it takes to notice that one is needed.

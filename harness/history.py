@@ -42,7 +42,7 @@ from ._errors import HistoryError, PlanError
 from ._events import Event, Events
 from ._files import LOG_SUFFIX, NEMESIS_SUFFIX
 from .guarantees import Guarantees
-from .plan import HEAL_CONSUMER, Plan, producer_indices
+from .plan import DRAIN_CONSUMER, HEAL_CONSUMER, Plan, producer_indices
 
 __all__ = ["Event", "Events", "History"]
 
@@ -71,7 +71,7 @@ class History:
     def consumers(self) -> tuple[str, ...]:
         """Every consumer's name, the heal's and replacements included."""
         replacements = (name for name in self.plan.replacements if name.startswith("consumer"))
-        return (*self.plan.consumer_names, HEAL_CONSUMER, *replacements)
+        return (*self.plan.consumer_names, HEAL_CONSUMER, DRAIN_CONSUMER, *replacements)
 
     def lines(self) -> Iterator[str]:
         """Yield the lines of the history's file."""

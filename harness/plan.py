@@ -22,6 +22,7 @@ MOST_MESSAGES = 10_000_000
 HEAL_PRODUCERS = "heal-producer-"
 HEAL_PRODUCER = f"{HEAL_PRODUCERS}0"
 HEAL_CONSUMER = "heal-consumer-0"
+DRAIN_CONSUMER = "heal-consumer-1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -323,8 +323,10 @@ def test_pause_goes_on_whatever_else_befalls_the_peer():
     assert max(later.time_ns - earlier.time_ns for earlier, later in itertools.pairwise(own)) > 0.45e9
 
 
-def test_pause_longer_than_the_patience_is_not_stuck():
-    verdict = Trial(seed=3, messages=20, patience_s=0.5).pause("producer-0", at=messages(5), seconds=1.5).run()
+@pytest.mark.parametrize("stand_still", [Trial.pause, Trial.delay])
+def test_standing_still_for_longer_than_the_patience_is_not_stuck(stand_still):
+    trial = Trial(seed=3, messages=20, patience_s=0.5)
+    verdict = stand_still(trial, "producer-0", at=messages(5), seconds=1).run()
     assert verdict.valid, verdict
 
 

@@ -1,6 +1,8 @@
 """Whole trials: real processes, real kills, true verdicts."""
 
+import dataclasses
 import gc
+import itertools
 import os
 import pickle
 import re
@@ -15,6 +17,7 @@ from typing import NamedTuple
 
 import pytest
 from monkeywrench.harness import (
+    Adapter,
     Guarantees,
     HarnessError,
     Plan,
@@ -638,3 +641,90 @@ def test_queue_may_have_a_peer_leave_by_an_exception_of_its_own_when_it_is_termi
     verdict = Trial(LeavesWhenTerminated(), messages=20).kill("producer-0", at=messages(5), signal="SIGTERM").run()
     assert verdict.valid, verdict
     assert verdict.counts["put"] == 5
+
+
+class Pile(Adapter):
+    """A directory with a file for each message, of which the newest is taken first."""
+
+    guarantees = Guarantees(order="none", gate=())
+
+    def make(self, directory):
+        self.directory = directory
+
+    def open(self, role):
+        return itertools.count()
+
+    def put(self, numbers, message):
+        name = self.directory / f"{os.getpid():08}-{next(numbers):08}"
+        name.with_suffix(".part").write_bytes(pickle.dumps(message))
+        name.with_suffix(".part").rename(name)
+
+    def get(self, numbers):
+        while True:
+            for path in self.waiting():
+                mine = path.with_suffix(f".{os.getpid()}")
+                try:
+                    path.rename(mine)
+                except FileNotFoundError:
+                    continue  # somebody else has taken it
+                message = mine.read_bytes()
+                mine.unlink()
+                return pickle.loads(message)
+            time.sleep(0.001)
+
+    def waiting(self):
+        return sorted((path for path in self.directory.iterdir() if not path.suffix), reverse=True)
+
+
+class Lanes(Pile):
+    """The same, where each producer's order holds, and who came later goes first."""
+
+    guarantees = Guarantees(gate=())
+
+    def waiting(self):
+        lanes = itertools.groupby(super().waiting(), lambda path: path.name.partition("-")[0])
+        return [path for _, lane in lanes for path in reversed(list(lane))]
+
+
+@pytest.mark.parametrize("queue", [Pile, Lanes])
+def test_queue_that_hands_out_the_last_message_before_others_loses_none(queue):
+    """A consumer ends at that one; what it has overtaken is there all the same."""
+    trial = Trial(queue(), producers=2, messages=30).delay("consumer-0", at=every(1), seconds=0.005)
+    verdict = trial.run()
+    assert verdict.valid, verdict
+    assert verdict.counts["received"] == 60
+
+
+class OneAtATime(SimplePipeQueueAdapter):
+    """A queue with room for one consumer at a time, who says so."""
+
+    guarantees = dataclasses.replace(SimplePipeQueueAdapter.guarantees, most_consumers=1)
+
+    def make(self, directory):
+        super().make(directory)
+        self.taken = directory / "taken"
+
+    def open(self, role):
+        if role == "consumer":
+            self.taken.touch(exist_ok=False)
+        return role, super().open(role)
+
+    def put(self, end, message):
+        super().put(end[1], message)
+
+    def get(self, end):
+        return super().get(end[1])
+
+    def close(self, end):
+        super().close(end[1])
+        if end[0] == "consumer":
+            self.taken.unlink()
+
+
+def test_no_more_consumers_have_the_queue_open_than_it_is_made_for():
+    """The heal's comes when the others have gone."""
+    verdict = Trial(OneAtATime(), messages=10).run()
+    assert verdict.valid, verdict
+    trial = Trial(OneAtATime(), messages=10).kill("producer-0", at=messages(5), replace=True)
+    verdict = trial.run()
+    assert verdict.valid, verdict
