@@ -29,6 +29,10 @@ _SHORTEST_S, _LONGEST_S = 0.02, 5.0
 _END_S = 20.0
 # How fast something goes depends on who else is at work on the machine.
 _SHORTEST_TREND_S = 60.0
+# Of its throughput. What takes longer with everything that it has ever done loses so much in the time that is looked
+# at, and less and less later on.
+_LOST_SHARE = 0.35
+_TEMPORARY = "temporary"
 _MESSAGES_S = 60.0  # until the first message has come
 # So many in a row that cannot apply to the queue: then none does, and to try more of them would take all the time.
 _NONE_APPLIES = 50
@@ -142,6 +146,7 @@ class _Workload:
         self._directory = directory
         self._patience_s = patience_s
         self._output = open(directory / "output", "wb")
+        (directory / _TEMPORARY).mkdir()
         self._process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "monkeywrench.scenarios._long_lived"),
@@ -150,6 +155,7 @@ class _Workload:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=self._output,
+            env={**os.environ, "TMPDIR": str(directory / _TEMPORARY)},
             start_new_session=True,
         )
         self._received, self._moved = 0, time.monotonic()
@@ -186,8 +192,9 @@ class _Workload:
         return _long_lived.counts_in(self._directory)
 
     def files(self) -> int:
-        """Return how many files there are in the queue's directory."""
-        return sum(1 for _ in (self._directory / "queue").iterdir())
+        """Return how many files there are in the queue's directory, and among its temporary files."""
+        places = (self._directory / "queue", self._directory / _TEMPORARY)
+        return sum(len(below) + len(files) for place in places for _, below, files in os.walk(place))
 
     def look(self, received: int) -> None:
         """See whether it still goes on."""
@@ -249,7 +256,7 @@ class _Watch:
         def of(name: str, unit: str, **limits: Any) -> Series:
             return Series(name=name, unit=unit, points=tuple(self.points.get(name, ())), **limits)
 
-        slower = {"falling": True, "share": 0.6, "shortest_s": _SHORTEST_TREND_S}
+        slower = {"falling": True, "share": _LOST_SHARE, "shortest_s": _SHORTEST_TREND_S}
 
         return [
             of("the queue's memory", "KiB", slack=1024, share=0.05),

@@ -16,7 +16,8 @@ from ..attacks.killed_runs import alive
 pytestmark = pytest.mark.once
 
 LEAKY = """
-import os, time
+import os, tempfile, time
+from pathlib import Path
 from monkeywrench.harness.adapters.pipes import SimplePipeQueueAdapter
 
 class Counting(SimplePipeQueueAdapter):
@@ -31,7 +32,9 @@ class Leaks(Counting):
     def wrong(self, end):
         self.kept.append(bytes(2000))
         if self.count % 500 == 0:
-            self._path.with_name(f"left-{self.count}").touch()
+            below = Path(tempfile.gettempdir(), "below")
+            below.mkdir(exist_ok=True)
+            (below / f"left-{self.count}").touch()
             if self.count < 400_000:
                 os.dup(2)
 

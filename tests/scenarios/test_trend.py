@@ -4,6 +4,7 @@ import dataclasses
 import random
 
 import pytest
+from monkeywrench.scenarios._soak import _LOST_SHARE
 from monkeywrench.scenarios._trend import Series
 
 
@@ -58,3 +59,8 @@ def test_falling_is_the_other_way_round():
     assert series(slowing, share=0.5, falling=True).keeps_going().startswith("memory, falling all the time: ")
     assert series(slowing, share=0.9, falling=True).keeps_going() is None
     assert series(slowing[::-1], share=0.5, falling=True).keeps_going() is None
+
+
+def test_what_takes_longer_with_all_that_it_has_done_falls_long_after_the_warm_up():
+    slowing = [1000 / (1 + second) ** 0.5 for second in range(200)]
+    assert series(slowing, share=_LOST_SHARE, falling=True).keeps_going() is not None
