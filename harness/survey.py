@@ -69,6 +69,24 @@ class CrashPoint:
         return f"{self.call.peer} {self.place}"
 
     @property
+    def alike(self) -> tuple[object, ...]:
+        """What it has in common with points that are the same place in the peer's program, at other times."""
+        return self._seen_at(self.call.operation, self.call.where)
+
+    def struck_alike(self, verdict: Verdict) -> tuple[object, ...] | None:
+        """Return the same of where the peer was when it was killed, or None if it was not."""
+        for event in verdict.history.events:
+            if event.f == "strike":
+                stack = event.value.get("stack")
+                return self._seen_at(
+                    (event.value.get("inside") or "").partition(" ")[0], frame(stack[-1]) if stack else ""
+                )
+        return None
+
+    def _seen_at(self, operation: str, where: str) -> tuple[object, ...]:
+        return self.call.peer, operation, where, self.at.kind, self.at.after, self.at.byte is None
+
+    @property
     def place(self) -> str:
         """Where it is, without the peer."""
         return f"{self.at}, {f'in its {self.call.inside}' if self.call.inside else 'between two operations'}"
@@ -157,6 +175,8 @@ class Survey:
     beyond: how many torn writes were left out: no POSIX system tears them, and the queue does not promise
         ``foreign_bytes``.
     unseen: how many calls were left out because the queue's guarantees say that the gate does not see them.
+    repeats: how many points were left out because their peer was not there as often as in the dry run, whose call it
+        makes again and again; it was killed there at another time.
     """
 
     dry_run: Verdict
@@ -164,6 +184,7 @@ class Survey:
     verdicts: tuple[Verdict, ...]
     beyond: int = 0
     unseen: int = 0
+    repeats: int = 0
 
     @property
     def status(self) -> str:
@@ -232,6 +253,11 @@ class Survey:
             )
         if self.unseen:
             lines.append(f"  left out: {self.unseen} calls; the gate does not see them, as the queue's guarantees say")
+        if self.repeats:
+            lines.append(
+                f"  left out: {self.repeats} crash points of calls that are made again and again, more often in the "
+                "dry run than ever since; their peers were killed there at another time"
+            )
         return "\n".join(lines)
 
     __str__ = explain
@@ -261,7 +287,9 @@ def survey(
 ) -> Survey:
     """Run the dry run, then a trial for each crash point, and return what became of them.
 
-    A point whose call is not made this time is tried up to five times in all; if it never is, its verdict is *unknown*.
+    A point whose call is not made this time is tried up to five times in all. If it never is, its verdict is *unknown*;
+    but it is left out if peers were killed at all the same places of the program at other times: how often somebody who
+    waits looks for what comes is nobody's affair.
 
     of: as ``crash_points`` takes it.
     run: runs each plan.
@@ -280,13 +308,23 @@ def survey(
         verdicts.append(keep(_reached(killed_at(plan, point), run)))
     seen = [call for call in calls if call.kind in guarantees.gate]
     beyond = 0 if guarantees.foreign_bytes else sum(call.torn and not call.posix for call in seen)
-    return Survey(dry_run, tuple(points), tuple(verdicts), beyond, len(calls) - len(seen))
+    unseen = len(calls) - len(seen)
+    there = {point.struck_alike(verdict) for point, verdict in zip(points, verdicts, strict=False)}
+    never = {index for index, verdict in enumerate(verdicts) if verdict.status == UNKNOWN and not _has_struck(verdict)}
+    gone = never if there.issuperset(point.alike for point in points) else set()
+    points = [point for index, point in enumerate(points) if index not in gone]
+    verdicts = [verdict for index, verdict in enumerate(verdicts) if index not in gone]
+    return Survey(dry_run, tuple(points), tuple(verdicts), beyond, unseen, len(gone))
+
+
+def _has_struck(verdict: Verdict) -> bool:
+    return len(verdict.struck) == len(verdict.history.plan.faults)
 
 
 def _reached(plan: Plan, run: Callable[[Plan], Verdict]) -> Verdict:
     """Run a plan until all of its faults have struck, or as often as is worth it. The last verdict counts."""
     for _ in range(_ATTEMPTS):
         verdict = run(plan)
-        if verdict.status != UNKNOWN or len(verdict.struck) == len(plan.faults):
+        if verdict.status != UNKNOWN or _has_struck(verdict):
             break
     return verdict

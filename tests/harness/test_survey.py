@@ -204,6 +204,32 @@ def test_point_that_is_not_there_again_is_unknown_and_named(tmp_path):
     assert "it never struck: the gate saw it make 1 close" in text
 
 
+class Looks(Packets):
+    """A consumer looks whether there is anything, and those of the first trial look more often than all others."""
+
+    def __init__(self, flag):
+        super().__init__()
+        self.flag = Path(flag)
+
+    def get(self, end):
+        for _ in range(1 if self.flag.exists() else 2):
+            os.close(os.open(os.devnull, os.O_RDONLY))
+        return super().get(end)
+
+    def destroy(self):
+        super().destroy()
+        self.flag.touch()
+
+
+def test_points_of_a_peer_that_only_looked_less_often_are_left_out(tmp_path):
+    trial = Trial(Looks(tmp_path / "flag"), seed=3, messages=1, large_every=0)
+    found = trial.crash_points(of="consumer")
+    assert found.valid, found
+    # One look less in each of two gets: an open and a close, with two sides each.
+    assert found.repeats == 8
+    assert "left out: 8 crash points of calls that are made again and again" in str(found)
+
+
 class More(Packets):
     """A consumer makes a call more."""
 
