@@ -12,19 +12,34 @@ import stat
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
 from . import _gate
 from ._eventlog import Recorder
 from .faults import Fault, Scene
-from .triggers import AFTER, ANY, BEFORE, Place, Start
+from .triggers import AFTER, ANY, BEFORE, Message, Place, Start
 
 _HARNESS = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _ADAPTERS = os.path.join(_HARNESS, "adapters", "")
 MOST_FRAMES = 6
 _TRANSFERS = ("read", "write")
+
+
+@dataclass(frozen=True, slots=True)
+class _Planned:
+    """A fault that is to strike at a call: its index in the plan, and after how many bytes (or BEFORE, or AFTER)."""
+
+    index: int
+    fault: Fault
+    offset: int = BEFORE
+
+    @property
+    def order(self) -> tuple[float, int]:
+        """By what those of one call are sorted: the first to strike comes first."""
+        return float("inf") if self.offset == AFTER else self.offset, self.fault.turn
 
 
 class Nemesis:
@@ -51,11 +66,11 @@ class Nemesis:
         self._peer = peer
         self._recorder = recorder
         self._scene = scene
-        self._seed = seed
         self._events = events
         self._watched = watched
         self._lock = threading.Lock()
         self._armed = {index: fault for index, fault in faults if not fault.at.by_clock}
+        self._seeds = {index: f"{seed} {peer} {index}" for index in self._armed}
         self._kinds = {fault.at.call_kind for fault in self._armed.values()} - {None}
         self._census = any(fault.counts for _, fault in faults)
         if self._census:
@@ -67,6 +82,9 @@ class Nemesis:
         # and transferred nothing, was not struck: it is when it is tried again.)
         self._last: dict[int, int] = {}
         self._why: dict[int, str] = {}
+        # How often a fault has waited for its place to come again, as another had the call fail there; and which one.
+        self._waited: Counter[int] = Counter()
+        self._waited_for: dict[int, Fault] = {}
         self._passed: Counter[str] = Counter()
         self._inside: str | None = None
         self._message = 0
@@ -78,9 +96,7 @@ class Nemesis:
 
     def starts(self) -> None:
         """Strike with what comes before the peer opens the queue."""
-        for index, fault in tuple(self._armed.items()):
-            if isinstance(fault.at, Start):
-                self._strike(index, fault)
+        self._strike_all(lambda _, fault: isinstance(fault.at, Start))
 
     def begins(self, operation: str, message: int = 0) -> None:
         """Take note that the peer begins an operation, such as ``put 3``, with its message of this number, from 1."""
@@ -96,9 +112,7 @@ class Nemesis:
         self._inside = None
         self._message = 0
         self._ended = number
-        for index, fault in tuple(self._armed.items()):
-            if fault.at.after_message(number, self._seed_of(index)):
-                self._strike(index, fault)
+        self._strike_all(lambda index, fault: fault.at.after_message(number, self._seeds[index]))
 
     def excuses(self, error: BaseException) -> bool:
         """Whether an operation may fail with this error because of a fault that struck; it is lifted then.
@@ -145,7 +159,9 @@ class Nemesis:
                 what = "system call" if kind == ANY else kind
                 hint = f" (by os.{kind}, or a socket's methods)" if kind in _TRANSFERS else ""
                 why = f"the gate saw it make {number} {what}{'' if number == 1 else 's'}{hint}"
-            self._recorder.note(f="missed", process=self._peer, fault=index, why=why)
+            if index in self._waited_for:
+                why += f"; at its place came first: {self._waited_for[index]}"
+            self._miss(index, why)
 
     def __call__(self, passage: _gate.Passage, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Make a call of the peer's, or a part of it, and strike where it is planned. The gate's warden."""
@@ -168,26 +184,12 @@ class Nemesis:
         if self._spared:
             return self._through(passage, args, kwargs)
         planned = self._planned(passage, args)
-        if planned is None:
+        if not planned:
             return self._through(passage, args, kwargs)
-        index, fault, offset = planned
-        if offset == AFTER:
-            before = self._passed.total()
-            result = self._through(passage, args, kwargs)
-            if self._passed.total() > before:
-                self._strike(index, fault)
-            return result
-        if fault.most_bytes is not None or offset != BEFORE:
-            return self._cut(index, fault, offset, passage, args, kwargs)
-        self._strike(index, fault)
-        if fault.error is None:
-            return self._through(passage, args, kwargs)
-        if passage.kind == "close":
-            passage.real(*args, **kwargs)
-        raise fault.error
+        return self._struck_call(planned, passage, args, kwargs)
 
-    def _planned(self, passage: _gate.Passage, args: tuple[Any, ...]) -> tuple[int, Fault, int] | None:
-        """Return the fault that strikes at this call, and after how many of its bytes."""
+    def _planned(self, passage: _gate.Passage, args: tuple[Any, ...]) -> list[_Planned]:
+        """Return the faults that strike at this call, in their order."""
         kind = passage.kind
         with self._lock:
             place = Place(
@@ -199,12 +201,49 @@ class Nemesis:
                 start=self._in_message[kind],
                 size=_size_of(passage, args) or 0,
             )
-        for index, fault in self._armed.items():
-            offset = fault.at.in_call(place, self._seed_of(index))
-            if offset is None or self._last.get(index) == place.calls:
-                continue
-            return index, fault, offset
-        return None
+        planned = []
+        for index, fault in tuple(self._armed.items()):
+            offset = fault.at.in_call(place, self._seeds[index])
+            if offset is not None and self._last.get(index) != place.calls:
+                planned.append(_Planned(index, fault, fault.most_bytes or offset))
+        if len(planned) > 1:
+            planned.sort(key=lambda each: each.order)
+        return planned
+
+    def _struck_call(
+        self, planned: list[_Planned], passage: _gate.Passage, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """Make a call, or have it fail, with all that is planned there.
+
+        A call that fails does not count, so that what is planned there as well has its place still before it, and waits
+        for the next such call: what ends the peer, cuts the call or comes after it, and another failure. Who has waited
+        longer than the failure does not wait again.
+        """
+        left = [each for each in planned if each.fault.error is None]
+        while left and left[0].offset == BEFORE and not left[0].fault.final:
+            self._take_turn(left)
+        failures = [each for each in planned if each.fault.error is not None]
+        if failures:
+            failure = max(failures, key=lambda each: self._waited[each.index])
+            if all(self._waited[each.index] <= self._waited[failure.index] for each in left):
+                self._wait(failure.fault, *(each for each in (*left, *failures) if each is not failure))
+                return self._fail(failure, passage, args, kwargs)
+            self._wait(left[0].fault, *failures)
+        while left and left[0].offset == BEFORE:
+            self._take_turn(left, *failures)
+        before = self._passed.total()
+        result = self._cut(left, passage, args, kwargs)
+        while left and self._passed.total() > before:
+            self._take_turn(left)
+        return result
+
+    def _fail(self, failure: _Planned, passage: _gate.Passage, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Have a call fail."""
+        self._strike(failure.index, failure.fault)
+        if passage.kind == "close":
+            passage.real(*args, **kwargs)
+        assert failure.fault.error is not None
+        raise failure.fault.error
 
     def _through(self, passage: _gate.Passage, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Make the whole call."""
@@ -212,60 +251,77 @@ class Nemesis:
         self._count(passage, args, _moved(passage, result, args))
         return result
 
-    def _cut(
-        self,
-        index: int,
-        fault: Fault,
-        offset: int,
-        passage: _gate.Passage,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-    ) -> Any:
-        """Let so many bytes of the call through, and strike; then the rest, unless the call is to return short."""
-        kept = fault.most_bytes or offset
+    def _cut(self, left: list[_Planned], passage: _gate.Passage, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Let so many bytes of the call through, and strike, each in its turn; then the rest, unless the call is to
+        return short. Who is left then comes after the call.
+        """
         size = _size_of(passage, args)
-        if size is None or _is_one_number(args[0]):
-            return self._missed(index, f"that {passage.name} cannot be cut", passage, args, kwargs)
-        if size <= kept:
-            why = f"that {passage.kind} had {size} byte{'' if size == 1 else 's'} only"
-            return self._missed(index, why, passage, args, kwargs)
-        short = fault.most_bytes is not None
-        reads = passage.kind == "read"
-        if reads and not fault.final and _in_packets(args[0]):
-            why = "a read in packet mode takes a whole packet: nothing returns a part of it"
-            return self._missed(index, why, passage, args, kwargs)
-        posix = reads or not _whole_or_not(args[0], size)
-        if not (posix or short or fault.final or not fault.posix):
-            why = f"a write of {size} bytes to a pipe is all or nothing: nothing can come in between"
-            return self._missed(index, why, passage, args, kwargs)
-        if short and not posix and self._last.get(index) == self._passed.total():
-            # What was cut here is written once more as a whole. Cut each time, it would never end.
-            return self._through(passage, args, kwargs)
-        result = _part(passage, args, kwargs, 0, kept)
-        moved = _moved(passage, result, args) if result is not None else kept
-        if moved > 0:
-            tears = not (reads or short or fault.final or fault.posix)
-            self._strike(index, fault, posix=posix, tears=tears)
-            if not short and not reads and moved == kept:
-                # As if nothing had happened, but for what came in between.
-                rest = _part(passage, args, kwargs, kept, size)
-                moved += _moved(passage, rest, args) if rest is not None else size - kept
-                result = moved if result is not None else None
-        self._count(passage, args, moved)
+        impossible = []
+        for each in [each for each in left if each.offset != AFTER]:
+            why = self._why_not_cut(each, passage, args, size)
+            if why is not None:
+                left.remove(each)
+                impossible.append((each.index, why))
+        before = self._passed.total()
+        if left and left[0].offset != AFTER:
+            result = self._in_parts(left, size or 0, passage, args, kwargs)
+        else:
+            result = self._through(passage, args, kwargs)
+        if self._passed.total() > before:
+            for index, why in impossible:
+                if why:
+                    self._miss(index, why, impossible=True)
+                    self._passes(index)
         return result
 
-    def _missed(
-        self, index: int, why: str, passage: _gate.Passage, args: tuple[Any, ...], kwargs: dict[str, Any]
+    def _why_not_cut(
+        self, each: _Planned, passage: _gate.Passage, args: tuple[Any, ...], size: int | None
+    ) -> str | None:
+        """Return why a fault cannot strike inside the call, an empty text if it has just done so, or None if it can."""
+        fault = each.fault
+        short = fault.most_bytes is not None
+        reads = passage.kind == "read"
+        if size is None or _is_one_number(args[0]):
+            return f"that {passage.name} cannot be cut"
+        if size <= each.offset:
+            return f"that {passage.kind} had {size} byte{'' if size == 1 else 's'} only"
+        if reads and not fault.final and _in_packets(args[0]):
+            return "a read in packet mode takes a whole packet: nothing returns a part of it"
+        if reads or not _whole_or_not(args[0], size):
+            return None
+        if not (short or fault.final or not fault.posix):
+            return f"a write of {size} bytes to a pipe is all or nothing: nothing can come in between"
+        # What was cut here is written once more as a whole. Cut each time, it would never end.
+        return "" if short and self._last.get(each.index) == self._passed.total() else None
+
+    def _in_parts(
+        self, left: list[_Planned], size: int, passage: _gate.Passage, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        """Make the call as it is, and record why the fault could not strike there."""
-        before = self._passed.total()
-        result = self._through(passage, args, kwargs)
-        if self._passed.total() > before and index not in self._why:
-            self._why[index] = why
-            self._recorder.note(f="missed", process=self._peer, fault=index, why=why, impossible=True)
-            if not self._armed[index].at.repeats:
-                del self._armed[index]  # its place has passed
-        return result
+        """Make a call part by part, with those striking in between whose turn it is."""
+        reads = passage.kind == "read"
+        posix = reads or not _whole_or_not(args[0], size)
+        moved, cut, last = 0, False, left[0].fault
+        while not cut:
+            stop = left[0].offset if left and left[0].offset != AFTER else size
+            # As if nothing had happened, but for what comes in between.
+            result = _part(passage, args, kwargs, moved, stop)
+            came = _moved(passage, result, args) if result is not None else stop - moved
+            moved += came
+            # What is read cannot be put together: as if no more had been there.
+            cut = reads or moved < stop or stop == size
+            while came > 0 and left and left[0].offset == stop:
+                last = left[0].fault
+                short = last.most_bytes is not None
+                cut |= short
+                self._take_turn(left, posix=posix, tears=not (reads or short or last.final or last.posix))
+        self._count(passage, args, moved)
+        while moved > 0 and left and left[0].offset != AFTER:  # beyond where the call ended
+            each = left.pop(0)
+            self._waited_for[each.index] = last
+            if not (each.fault.at.repeats or isinstance(each.fault.at, Message)):  # which goes on with its bytes
+                self._miss(each.index, f"that {passage.kind} ended before, by another fault: {last}")
+                self._passes(each.index)
+        return moved if not reads and result is not None else result
 
     def _count(self, passage: _gate.Passage, args: tuple[Any, ...], moved: int) -> None:
         """Count a call if it transferred something, or is of a kind that transfers nothing."""
@@ -298,15 +354,47 @@ class Nemesis:
             stack=_caller(sys._getframe()),
         )
 
+    def _strike_all(self, is_here: Callable[[int, Fault], bool]) -> None:
+        """Strike with all that are here."""
+        left = [_Planned(index, fault) for index, fault in tuple(self._armed.items()) if is_here(index, fault)]
+        left.sort(key=lambda each: each.order)
+        while left:
+            self._take_turn(left)
+
+    def _take_turn(self, left: list[_Planned], *others: _Planned, posix: bool = True, tears: bool = False) -> None:
+        """Strike with the first of those left. If that ends the peer, the rest does not: it is told before."""
+        each = left.pop(0)
+        if each.fault.final:
+            for other in (*left, *others):
+                self._miss(other.index, f"at its place came first: {each.fault}")
+        self._strike(each.index, each.fault, posix=posix, tears=tears)
+
+    def _wait(self, first: Fault, *others: _Planned) -> None:
+        """Take note that these wait for another call, because of the one that comes first."""
+        for each in others:
+            self._waited[each.index] += 1
+            self._waited_for[each.index] = first
+
+    def _miss(self, index: int, why: str, *, impossible: bool = False) -> None:
+        """Record why a fault did not strike, once, unless it has struck before."""
+        if index not in self._struck and index not in self._why:
+            self._why[index] = why
+            self._recorder.note(
+                f="missed", process=self._peer, fault=index, why=why, **({"impossible": True} if impossible else {})
+            )
+
+    def _passes(self, index: int) -> None:
+        """Take note that the place of a fault has passed, if there is but one."""
+        if index in self._armed and not self._armed[index].at.repeats:
+            del self._armed[index]
+
     def _strike(self, index: int, fault: Fault, *, posix: bool = True, tears: bool = False) -> None:
         # From here on, what this thread calls is the harness's own.
         self._striking = threading.get_ident()
         try:
             if (why := fault.too_late(self._scene)) is not None:
                 del self._armed[index]
-                if index not in self._struck:
-                    self._why[index] = why
-                    self._recorder.note(f="missed", process=self._peer, fault=index, why=why)
+                self._miss(index, why)
                 return
             if index not in self._struck:
                 self._recorder.note(
@@ -329,9 +417,6 @@ class Nemesis:
             fault.strike(self._scene)
         finally:
             self._striking = None
-
-    def _seed_of(self, index: int) -> str:
-        return f"{self._seed} {self._peer} {index}"
 
 
 def chain(error: BaseException | None) -> Iterator[BaseException]:

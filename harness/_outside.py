@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from . import _eventlog as log
@@ -52,19 +52,21 @@ class Outside:
         """Take note that a peer has ended, and was reaped: its pid is nobody's."""
         name = self._peers.pop(pid).name
         self._resumes.pop(pid, None)
-        for index, fault in enumerate(self._faults):
-            if isinstance(fault.at, Ended) and fault.at.peer == name and index not in self._ends:
+        for index in self._in_turn(range(len(self._faults))):
+            at = self._faults[index].at
+            if isinstance(at, Ended) and at.peer == name and index not in self._ends:
                 self._ends.add(index)
                 self._strike(index, "the peer had ended by then")
 
     def begin(self) -> None:
         """Count from now on, for the faults of those who were started since the last time."""
+        now = time.monotonic()
         for index, fault in enumerate(self._faults):
             if index in self._scheduled or self._peer(fault.peer) is None:
                 continue
             self._scheduled.add(index)
             if isinstance(fault.at, Elapsed):
-                self._due[index] = time.monotonic() + fault.at.seconds
+                self._due[index] = now + fault.at.seconds
             if isinstance(fault.at, Blocked):
                 self._looks[index] = 0, ""
 
@@ -76,11 +78,11 @@ class Outside:
     def act(self) -> bool:
         """Do what is due; return whether anybody stands still because of it."""
         now = time.monotonic()
-        for index, moment in tuple(self._due.items()):
-            if moment <= now:
+        for index in sorted(self._in_turn(self._due), key=self._due.__getitem__):
+            if self._due[index] <= now:
                 del self._due[index]
                 self._strike(index, "the peer had ended by then")
-        for index in tuple(self._looks):
+        for index in self._in_turn(self._looks):
             self._look(index)
         for pid, peer in self._peers.items():
             if peer.name in self._pauses and pid not in self._resumes and _system.stopped(pid):
@@ -100,6 +102,10 @@ class Outside:
         for index, fault in enumerate(self._faults):
             if isinstance(fault.at, Ended) and index not in self._ends:
                 self._missed(index, f"{fault.at.peer} did not end before its peer did")
+
+    def _in_turn(self, indices: Iterable[int]) -> list[int]:
+        """Return the indices of faults in the order in which those strike that do so at one moment."""
+        return sorted(indices, key=lambda index: self._faults[index].turn)
 
     def _look(self, index: int) -> None:
         """Strike if the peer is blocked: it sleeps, and nothing has changed since the last look at it."""

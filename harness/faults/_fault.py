@@ -37,6 +37,8 @@ class Fault:
     counts: whether it has the calls of its peer recorded.
     posix: whether the system can do this by itself. What only a foreign writer can do is held against no queue that
         does not promise to withstand it.
+    turn: of several at one place, which comes first, in ascending order: who takes away what others need comes after
+        them, and who ends the peer comes last.
     """
 
     name: ClassVar[str]
@@ -46,6 +48,7 @@ class Fault:
     needs_fifo: ClassVar[bool] = False
     counts: ClassVar[bool] = False
     posix: ClassVar[bool] = True
+    turn: ClassVar[int] = 0
 
     peer: str
     at: Trigger

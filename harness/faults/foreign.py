@@ -84,6 +84,7 @@ class Remove(Fault):
 
     name: ClassVar[str] = "remove"
     needs_fifo: ClassVar[bool] = True
+    turn: ClassVar[int] = 1  # a stranger finds the FIFO by its path
 
     peer: str
     at: Trigger

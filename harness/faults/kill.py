@@ -26,6 +26,7 @@ class Kill(Fault):
 
     name: ClassVar[str] = "kill"
     final: ClassVar[bool] = True
+    turn: ClassVar[int] = 3
 
     peer: str
     at: Trigger

@@ -65,6 +65,7 @@ class Limit(Fault):
 
     name: ClassVar[str] = "limit"
     inside: ClassVar[bool] = True
+    turn: ClassVar[int] = 2  # others open something to strike
 
     peer: str
     at: Trigger

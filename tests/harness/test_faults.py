@@ -27,7 +27,7 @@ from monkeywrench.harness import (
 from monkeywrench.harness import _eventlog as log
 from monkeywrench.harness._outside import Outside
 from monkeywrench.harness.adapters.pipes import SimplePipeQueueAdapter
-from monkeywrench.harness.faults import Kill, Remove, Scene
+from monkeywrench.harness.faults import Delay, Error, Foreign, Kill, Limit, Pause, Remove, Scene, Short
 
 HANDED_OVER = {
     "SIGKILL before its 7th call": lambda t: t.kill("producer-0", at=call("any", 7)),
@@ -358,6 +358,67 @@ def test_faults_of_one_error_are_lifted_together():
     trial = Trial(messages=6, large_every=1, seed=1).error("consumer-0", at=call("open", 4), errno="EMFILE")
     verdict = trial.limit("consumer-0", at=messages(4)).run()
     assert verdict.valid, verdict
+
+
+AT_ONE_PLACE = {
+    "delay, kill": (Delay("producer-0", every(1, "write"), 0.0001), Kill("producer-0", write(5))),
+    "slow reader, kill": (Delay("consumer-0", every(1, "read"), 0.0001), Kill("consumer-0", read(3))),
+    "delay, error": (Delay("producer-0", every(1, "write"), 0.0001), Error("producer-0", every(3, "write"), "EIO")),
+    "pause, error": (Pause("producer-0", write(4), 0.01), Error("producer-0", write(4), "EIO")),
+    "short, kill": (Short("consumer-0", every(1, "read")), Kill("consumer-0", read(5))),
+    "error, kill": (Error("producer-0", every(1, "write"), "EIO"), Kill("producer-0", write(4))),
+    "two errors, short": (
+        Error("producer-0", write(4), "EIO"),
+        Error("producer-0", write(4), "ENOSPC"),
+        Short("producer-0", write(4)),
+    ),
+    "error, kill after": (Error("producer-0", write(4), "EIO"), Kill("producer-0", write(4, after=True))),
+    "two bytes, after": (
+        Delay("producer-0", write(1, byte=7), 0.0001),
+        Pause("producer-0", write(1, byte=3), 0.01),
+        Kill("producer-0", write(1, after=True)),
+    ),
+    "short, kill at its byte": (Short("producer-0", write(1), 7), Kill("producer-0", write(1, byte=7))),
+    "between messages": (Kill("producer-0", messages(3)), Delay("producer-0", messages(3), 0.0001)),
+    "strangers": (
+        Remove("producer-0", messages(3)),
+        Limit("producer-0", messages(3)),
+        Foreign("producer-0", messages(3)),
+    ),
+    "before opening": (Kill("producer-0", start(), replace=True), Delay("producer-0", start(), 0.0001)),
+    "by the clock": (Kill("consumer-0", elapsed(0)), Pause("consumer-0", elapsed(0), 0.01)),
+}
+
+
+def test_all_that_is_planned_at_one_place_strikes_whatever_its_order(at_once):
+    plans = [faults[::step] for faults in AT_ONE_PLACE.values() for step in (1, -1)]
+    trials = [Trial(messages=10, seed=1, large_every=1).add(*faults) for faults in plans]
+    for faults, verdict in zip(plans, at_once(Trial.run, trials), strict=True):
+        assert verdict.valid, verdict
+        assert len(verdict.struck) == len(faults), verdict
+
+
+@pytest.mark.parametrize(
+    ("faults", "reason"),
+    [
+        (
+            (Kill("producer-0", write(1)), Pause("producer-0", write(1, byte=3))),
+            "for 0.2 s: it never struck: at its place came first: SIGKILL to producer-0 before write 1",
+        ),
+        (
+            (Short("producer-0", write(1), 9), Short("producer-0", write(1), 7)),
+            "that write ended before, by another fault: producer-0 cut short before write 1, to 7 bytes",
+        ),
+        (
+            (Error("producer-0", write(19), "EIO"), Error("producer-0", write(19), "ENOSPC")),
+            "18 writes (by os.write, or a socket's methods); at its place came first: EIO for producer-0 before",
+        ),
+    ],
+)
+def test_what_cannot_strike_beside_another_says_so(faults, reason):
+    verdict = Trial(messages=10, seed=1, large_every=1).add(*faults).run()
+    assert verdict.status == "unknown", verdict
+    assert any(reason in doubt for doubt in verdict.doubts), verdict
 
 
 def test_limit_takes_the_place_of_an_earlier_one():
