@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from . import _gate, _stacks, _system
+from . import _forked, _gate, _stacks, _system
 from ._files import QUEUE_DIRECTORY, STACK_SUFFIX
 from .adapters import Adapter
 
@@ -128,6 +128,7 @@ class _Stage:
                 self._channel.close()
                 ours.close()
                 _stacks.tell(self._directory / f"{name}{STACK_SUFFIX}")
+                _forked.begin()
                 status = _Peer(self._adapter, theirs, name).obey()
             finally:
                 _system.flush()
@@ -152,8 +153,10 @@ class _Peer:
             what, *args = pickle.loads(packet)
             try:
                 answer = self._do(what, *args)
+                _forked.end()
             except BaseException as error:  # whatever a queue raises ends the peer, and is told
                 _gate.set_warden(None)
+                _forked.end(error)
                 text = "".join(traceback.format_exception(_stacks.without_harness(error)))
                 send(self._channel, (None, text))
                 return CRASHED

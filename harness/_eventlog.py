@@ -14,7 +14,7 @@ import mmap
 import os
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Self
 
 from ._errors import HistoryError
@@ -93,6 +93,7 @@ class Recorder:
         self._last_text = b"", 0
         self._numbers = memoryview(self._map)[:_HEAD].cast("Q")
         self._numbers[_WHOLE] = self._end
+        self._instead: Callable[[], None] | None = None
 
     def append(
         self,
@@ -132,7 +133,15 @@ class Recorder:
         self._last_text = text, at
         return at
 
+    def mute(self, instead: Callable[[], None]) -> None:
+        """In a fork's child: leave the file alone from now on, and call this when something is to be recorded."""
+        self._instead = instead
+        self._numbers = memoryview(bytearray(_HEAD)).cast("Q")
+        self._room = -1  # so that nobody who records has to ask
+
     def _full(self) -> None:
+        if self._instead is not None:
+            self._instead()
         self.leave_full()
         raise HistoryError(f"more events than the plan allows for ({self._capacity} bytes of them)")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from . import _eventlog as log
-from . import _gate, _stacks, _system
+from . import _forked, _gate, _stacks, _system
 from ._files import LOG_SUFFIX, NEMESIS_SUFFIX, OUTPUT_SUFFIX, STACK_SUFFIX
 from ._latch import Latch, Permits
 from ._nemesis import Nemesis, chain
@@ -101,12 +101,14 @@ def run(stage: Stage, part: Part, recorder: log.Recorder, root: int) -> int:
         seed=stage.seed,
         watched=any(fault.at.by_clock for _, fault in part.faults),
     )
+    _forked.begin(recorder, strikes)
     recorder.note(f="start", pid=os.getpid(), role=part.role)
     try:
         _play(stage, part, recorder, nemesis)
         recorder.note_exit(code=0)
     except BaseException as error:  # whatever a queue raises ends the peer, and is told
         _gate.set_warden(None)
+        _forked.end(error)
         trace = "".join(traceback.format_exception(_stacks.without_harness(error)))
         # What ends a process and no operation, KeyboardInterrupt or SystemExit, may come of a signal.
         interrupted = any(not isinstance(each, Exception) for each in chain(error))
@@ -162,11 +164,13 @@ def _insistently(nemesis: Nemesis, operation: Callable[[Any], Any], argument: An
         try:
             result = operation(argument)
         except Exception as error:
+            _forked.end(error)
             # Spared, it can fail of what lasts, which is lifted then: of each such fault once.
             if attempt > 2 * _ATTEMPTS or not nemesis.excuses(error):
                 raise
         else:
             break
+    _forked.end()
     nemesis.spare(False)
     return result
 
@@ -183,6 +187,7 @@ def _produce(stage: Stage, part: Part, recorder: log.Recorder, nemesis: Nemesis,
         try:
             put(end, value)
         except Exception as error:
+            _forked.end(error)
             if not nemesis.excuses(error):
                 raise
             record(log.ENQUEUE_FAIL, part.producer, number, log.brief(repr(error)))
@@ -202,6 +207,7 @@ def _consume(stage: Stage, part: Part, recorder: log.Recorder, nemesis: Nemesis,
         try:
             got = get(end)
         except Exception as error:
+            _forked.end(error)
             if not nemesis.excuses(error):
                 raise
             record(log.DEQUEUE_FAIL, text=log.brief(repr(error)))

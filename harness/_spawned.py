@@ -27,7 +27,7 @@ from typing import Any
 import cloudpickle
 
 from . import _eventlog as log
-from . import _gate, _nemesis, _stacks, _system, faults
+from . import _forked, _gate, _nemesis, _stacks, _system, faults
 from ._files import LOG_SUFFIX, NEMESIS_SUFFIX, ROOT_OUTPUT_FILE, STACK_SUFFIX
 from ._loading import loading
 from ._nemesis import Nemesis
@@ -182,6 +182,7 @@ class _Root:
             seed=self._seed,
             watched=True,
         )
+        _forked.begin(self._events, notes)
         try:
             with loading():
                 function, args, kwargs = pickle.loads((self._directory / FUNCTION_FILE).read_bytes())
@@ -192,6 +193,7 @@ class _Root:
                 result = function(*args, **kwargs)
             finally:
                 _gate.set_warden(None)
+            _forked.end()
             nemesis.ended(1)
             nemesis.tell_what_did_not_strike()
             (self._directory / RESULT_FILE).write_bytes(_packed(result))

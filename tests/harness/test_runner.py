@@ -619,6 +619,83 @@ def test_error_with_a_long_text_is_told_cut():
     assert finding.sentence.startswith("producer-0 ended by exit status 70: \N{PILE OF POO}"), verdict
 
 
+class HasHelper(SimplePipeQueueAdapter):
+    """Forks a helper when it is opened, which writes a journal of all that is put."""
+
+    def open(self, role):
+        reader, self.writer = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                os.close(self.writer)
+                journal = os.open(os.devnull, os.O_WRONLY)
+                while told := os.read(reader, 100):
+                    for _ in told:
+                        os.write(journal, b"journal")
+            finally:
+                os._exit(0)
+        os.close(reader)
+        return super().open(role)
+
+    def put(self, end, message):
+        super().put(end, message)
+        os.write(self.writer, b"x")
+
+    def close(self, end):
+        os.close(self.writer)
+        os.waitpid(self.pid, 0)
+        super().close(end)
+
+
+def test_process_that_a_queue_forks_in_a_peer_is_no_peer():
+    calls = Trial(HasHelper(), messages=20, large_every=0, seed=1).calls("producer-0")
+    assert not [call for call in calls if call.kind == "read" or call.size == len("journal")]
+    assert sum(call.kind == "write" for call in calls) == 40
+    verdict = Trial(HasHelper(), messages=20, large_every=0, seed=1).kill("producer-0", at=write(5)).run()
+    assert verdict.valid, verdict
+    assert verdict.struck[0].startswith("SIGKILL to producer-0 before write 5, inside its put 3"), verdict
+
+
+class ForksAndComesBack(SimplePipeQueueAdapter):
+    """Forks in one of its operations a process that comes back out of it."""
+
+    def __init__(self, operation, error=None, status=0):
+        super().__init__()
+        self.operation, self.error, self.status = operation, error, status
+        self.forked = False
+
+    def fork(self, operation):
+        if operation != self.operation or self.forked:
+            return False
+        self.forked = True
+        pid = os.fork()
+        if pid:
+            assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == self.status
+        elif self.error is not None:
+            raise self.error
+        return not pid
+
+    def open(self, role):
+        return None if self.fork("open") else super().open(role)
+
+    def put(self, end, message):
+        return None if self.fork("put") else super().put(end, message)
+
+    def get(self, end):
+        return None if self.fork("get") else super().get(end)
+
+    def close(self, end):
+        return None if self.fork("close") else super().close(end)
+
+
+@pytest.mark.parametrize("operation", ["open", "put", "get", "close"])
+@pytest.mark.parametrize(("error", "status"), [(None, 0), (ValueError("not mine"), 1), (SystemExit(3), 3)])
+def test_process_that_a_queue_forks_does_not_play_the_part_of_its_peer(operation, error, status):
+    verdict = Trial(ForksAndComesBack(operation, error, status), messages=20, patience_s=2).run()
+    assert verdict.valid, verdict
+    assert sum(event.f == "exit" for event in verdict.history.events) == 4, verdict
+
+
 class IgnoresTermination(SimplePipeQueueAdapter):
     def open(self, role):
         signal.signal(signal.SIGTERM, signal.SIG_IGN)

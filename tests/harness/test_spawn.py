@@ -139,6 +139,22 @@ def test_fault_from_outside_befalls_the_function(trigger):
         assert peer.trouble is None
 
 
+def forks(path):
+    pid = os.fork()
+    if pid == 0:
+        return writes(path, 5)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def test_process_that_the_function_forks_is_struck_by_nothing_and_returns_nothing(tmp_path):
+    file = tmp_path / "file"
+    file.touch()
+    with spawn(forks, str(file), name="w", faults=[Kill("w", write(3))]) as peer:
+        assert peer.result() == 0
+        assert "the gate saw it make 0 writes" in peer.trouble
+    assert file.read_bytes() == b"line\n" * 5
+
+
 def test_fault_that_never_strikes_is_trouble(tmp_path):
     file = tmp_path / "file"
     file.touch()
