@@ -120,19 +120,32 @@ class Nemesis:
         So is every other that may be why: one that stays would have the operation fail of it for ever. A call that
         failed excuses one operation: a queue that cannot be used ever after is broken.
         """
+        excusing = self._excusing(error)
+        for index in excusing:
+            with self._lock:
+                self._unfelt[index] -= 1
+            self._struck[index].lift(self._scene)
+        return bool(excusing)
+
+    def _excusing(self, error: BaseException, groups: frozenset[int] = frozenset()) -> set[int]:
+        """Return the faults that an error came of: of a group of errors all of theirs, or none if one came of none."""
+        struck = tuple(self._struck.items())
         for each in chain(error):
-            excusing = {
-                index: fault
-                for index, fault in tuple(self._struck.items())
-                if isinstance(each, OSError) and fault.excuses(each) and (fault.error is None or self._unfelt[index])
-            }
-            for index, fault in excusing.items():
-                with self._lock:
-                    self._unfelt[index] -= 1
-                fault.lift(self._scene)
-            if excusing:
-                return True
-        return False
+            found: set[int] = set()
+            if isinstance(each, BaseExceptionGroup) and id(each) not in groups:
+                parts = [self._excusing(part, groups | {id(each)}) for part in each.exceptions]
+                found = set().union(*parts) if all(parts) else set()
+            elif isinstance(each, OSError):
+                found = {
+                    index
+                    for index, fault in struck
+                    if fault.excuses(each) and (fault.error is None or self._unfelt[index])
+                }
+            if found:
+                return found
+        # What it was raised in the handling of need not be why.
+        said = tuple(chain(error, contexts=False))
+        return {index for index, fault in struck if any(fault.accounts_for(each) for each in said)}
 
     def lift(self) -> None:
         """Undo what lasts in this peer. It has ended its work, and the harness needs descriptors of its own."""
@@ -419,13 +432,16 @@ class Nemesis:
             self._striking = None
 
 
-def chain(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an error and what it came of, each once: a queue may have an error come of itself."""
+def chain(error: BaseException | None, *, contexts: bool = True) -> Iterator[BaseException]:
+    """Yield an error and what it came of, each once: a queue may have an error come of itself.
+
+    contexts: whether it came of what was being handled, too, or only of what it was raised from.
+    """
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
         yield error
-        error = error.__cause__ or error.__context__
+        error = error.__cause__ or (error.__context__ if contexts else None)
 
 
 def _size_of(passage: _gate.Passage, args: tuple[Any, ...]) -> int | None:

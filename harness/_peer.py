@@ -113,7 +113,10 @@ def run(stage: Stage, part: Part, recorder: log.Recorder, root: int) -> int:
         # What ends a process and no operation, KeyboardInterrupt or SystemExit, may come of a signal.
         interrupted = any(not isinstance(each, Exception) for each in chain(error))
         recorder.note_exit(
-            code=CRASHED, error=trace[-_LONGEST_TRACE:], **({"interrupted": True} if interrupted else {})
+            code=CRASHED,
+            error=trace[-_LONGEST_TRACE:],
+            headline=log.brief(_stacks.headline(error)).decode(),
+            **({"interrupted": True} if interrupted else {}),
         )
         return CRASHED
     finally:

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import time
+import traceback
 from pathlib import Path
 
 from . import _nemesis, _system
@@ -65,6 +66,13 @@ def tail(path: Path) -> str:
             return file.read().decode(errors="replace").replace("\r\n", "\n")[-MOST_CHARACTERS:]
     except FileNotFoundError:
         return ""
+
+
+def headline(error: BaseException) -> str:
+    """Return an error in one line, without its notes, nor the errors of a group."""
+    lines = "".join(traceback.format_exception_only(error)).splitlines()
+    # Of a SyntaxError, the place comes first.
+    return next((line for line in lines if line and not line.startswith(" ")), type(error).__name__)
 
 
 def without_harness(error: BaseException) -> BaseException:

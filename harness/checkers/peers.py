@@ -34,7 +34,9 @@ def crashed(ledger: Ledger) -> Checked:
             continue
         how = f"signal {event.value['signal']}" if "signal" in event.value else f"exit status {event.value.get('code')}"
         trace = (event.error or "").rstrip().splitlines()
-        last = f": {trace[-1]}" if trace else ""
+        # A traceback ends with the errors of a group, or with notes.
+        said = event.value.get("headline") or (trace[-1] if trace else "")
+        last = f": {said}" if said else ""
         # It went without a word, from the middle of what it was to do: os._exit(), or C code's exit().
         where = f" inside its {ledger.doing(process)}" if event.value.get("untold") else ""
         yield Finding("crashed", f"{process} ended by {how}{where}{last}", (process,), (event.index,), tuple(trace))

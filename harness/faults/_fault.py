@@ -87,6 +87,10 @@ class Fault:
         """Whether an operation of the queue may fail with this error because of the fault."""
         return False
 
+    def accounts_for(self, error: BaseException) -> bool:
+        """Whether C code may have made this error of the fault: one that does not say what the system said."""
+        return False
+
     def ended(self, how: Mapping[str, Any]) -> bool:
         """Whether a peer that this struck, and whose exit was noted so, ended by it: it may have survived."""
         return self.final

@@ -18,6 +18,19 @@ from ..triggers import Call, Message, Trigger
 from ._fault import Fault, Scene, check_count
 
 ERRNOS = ("EINTR", "EAGAIN", "ENOSPC", "EMFILE", "ENFILE", "EIO", "EPIPE", "EACCES", "EDQUOT", "ENOMEM", "EPERM")
+# What Python raises where the program is wrong, and no system is to blame.
+_MISTAKES = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    NameError,
+    NotImplementedError,
+    RecursionError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +73,10 @@ class Error(Fault):
 class Limit(Fault):
     """Leave a peer only a few descriptors, by RLIMIT_NOFILE, until an operation of the queue has failed of it.
 
+    It may fail with EMFILE; or with an error that C code makes of that, such as ``sqlite3.OperationalError``. Which
+    error is one, nobody can tell: while the limit is in force, any is taken for one that names no other errno, and is
+    none of those of Python's own which tell of a mistake in the program. It is so taken once: the limit is lifted then.
+
     descriptors: how many more it can open.
     """
 
@@ -77,6 +94,13 @@ class Limit(Fault):
 
     def excuses(self, error: OSError) -> bool:
         return error.errno == errno.EMFILE
+
+    def accounts_for(self, error: BaseException) -> bool:
+        """Whether the limit is in force, and this tells neither of something else nor of a mistake in the program."""
+        lowered, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if lowered == most or not isinstance(error, Exception) or isinstance(error, (BaseExceptionGroup, *_MISTAKES)):
+            return False
+        return getattr(error, "errno", None) in (None, errno.EMFILE)
 
     def __str__(self) -> str:
         return f"{self.descriptors} descriptors left for {self.peer} {self.at}"

@@ -1,8 +1,11 @@
 """Every fault strikes for real, does what it says, and is survived by the right queue."""
 
+import contextlib
+import errno
 import itertools
 import json
 import os
+import sqlite3
 import subprocess
 import tempfile
 
@@ -419,6 +422,63 @@ def test_what_cannot_strike_beside_another_says_so(faults, reason):
     verdict = Trial(messages=10, seed=1, large_every=1).add(*faults).run()
     assert verdict.status == "unknown", verdict
     assert any(reason in doubt for doubt in verdict.doubts), verdict
+
+
+class PutsInAGroup(SimplePipeQueueAdapter):
+    """What a put raises comes in a group, as of a TaskGroup, with what else went wrong."""
+
+    def __init__(self, *others):
+        super().__init__()
+        self.others = others
+
+    def put(self, end, message):
+        errors = list(self.others)
+        try:
+            super().put(end, message)
+        except OSError as error:
+            errors.append(error)
+        if len(errors) > len(self.others):
+            group = ExceptionGroup("in a TaskGroup", errors)
+            group.add_note("a note")
+            raise group
+
+
+@pytest.mark.parametrize(("others", "kinds"), [((), []), ((KeyError("mine"),), ["crashed"])])
+def test_group_of_errors_is_excused_if_each_came_of_a_fault(others, kinds):
+    trial = Trial(PutsInAGroup(*others), messages=20, seed=1).error("producer-0", at=write(5), errno="EIO")
+    verdict = trial.run()
+    assert [finding.kind for finding in verdict.findings] == kinds, verdict
+    if kinds:
+        headline = "producer-0 ended by exit status 70: ExceptionGroup: in a TaskGroup (2 sub-exceptions)"
+        assert verdict.findings[0].sentence == headline
+
+
+class KeepsADatabase(SimplePipeQueueAdapter):
+    """Looks into a database before each put; what that says is said, or another error raised from it."""
+
+    def __init__(self, error=None):
+        super().__init__()
+        self.error = error
+
+    def put(self, end, message):
+        try:
+            with contextlib.closing(sqlite3.connect("file:/dev/null?mode=ro", uri=True)) as database:
+                database.execute("select 1 from sqlite_master")
+        except sqlite3.OperationalError:
+            if self.error is None:
+                raise
+            raise self.error  # noqa: B904
+        super().put(end, message)
+
+
+@pytest.mark.parametrize(
+    ("error", "kinds"),
+    [(None, []), (AttributeError("of None"), ["crashed"]), (OSError(errno.EPERM, "not that"), ["crashed"])],
+)
+def test_error_that_c_code_raises_for_want_of_descriptors_is_excused(error, kinds):
+    verdict = Trial(KeepsADatabase(error), messages=20, seed=1).limit("producer-0", at=messages(3)).run()
+    assert [finding.kind for finding in verdict.findings] == kinds, verdict
+    assert kinds or verdict.counts["put"] == 19
 
 
 def test_limit_takes_the_place_of_an_earlier_one():

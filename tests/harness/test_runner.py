@@ -616,7 +616,7 @@ class SaysTooMuch(SimplePipeQueueAdapter):
 def test_error_with_a_long_text_is_told_cut():
     verdict = Trial(SaysTooMuch(), messages=10, seed=1).run()
     (finding,) = verdict.findings
-    assert finding.sentence.startswith("producer-0 ended by exit status 70: \N{PILE OF POO}"), verdict
+    assert finding.sentence.startswith("producer-0 ended by exit status 70: ValueError: \N{PILE OF POO}"), verdict
 
 
 class HasHelper(SimplePipeQueueAdapter):
