@@ -148,6 +148,7 @@ class Ledger:
         self.deadlines: list[Event] = []
         self.full: list[str] = []
         self._missed: dict[int, dict[str, Any]] = {}
+        self._went: dict[int, bool] = {}
         self._heal = history.producers[HEAL_PRODUCER]
         self.healed = False
         """Whether a fresh producer and a fresh consumer exchanged a message over the queue when all was over."""
@@ -338,7 +339,19 @@ class Ledger:
     def was_final(self, strike: Strike) -> bool:
         """Whether a strike ended its peer: a signal may be ignored, or caught, and its peer goes on."""
         end = self.exits.get(strike.planned.peer)
-        return strike.planned.final and (end is None or strike.planned.ended(end.value))
+        if not strike.planned.final or end is None or strike.planned.ended(end.value):
+            return strike.planned.final
+        # A handler of the queue's may well be what ended it without a word, by os._exit().
+        return end.value.get("untold") is True and not self._went_on(strike)
+
+    def _went_on(self, strike: Strike) -> bool:
+        """Whether the peer has begun another operation after a strike."""
+        if strike.fault not in self._went:
+            later = (self._events[at] for at in range(strike.event.index + 1, len(self._events)))
+            self._went[strike.fault] = any(
+                event.type == "invoke" and event.process == strike.planned.peer for event in later
+            )
+        return self._went[strike.fault]
 
     def _among(self, *states: int) -> Iterator[Message]:
         """Yield the messages in one of these states."""

@@ -286,6 +286,12 @@ def test_who_survives_a_signal_and_ends_by_something_else_has_crashed(sent, how)
     assert _survivor(sent, how).kinds() == ["crashed", "lost"]
 
 
+@pytest.mark.parametrize("sent", ["SIGTERM", "SIGINT"])
+def test_who_ends_without_a_word_and_has_gone_no_further_has_ended_by_the_signal(sent):
+    verdict = _survivor(sent, {"code": 0, "untold": True}, goes_on=False).verdict()
+    assert verdict.valid, verdict
+
+
 @pytest.mark.parametrize("how", [{"code": 0}, {"signal": "SIGKILL", "by_harness": True}])
 def test_signal_that_its_peer_survives_proves_nothing_and_excuses_nothing(how):
     verdict = _survivor("SIGTERM", how, taken=False).verdict()
@@ -294,13 +300,17 @@ def test_signal_that_its_peer_survives_proves_nothing_and_excuses_nothing(how):
     assert _survivor("SIGTERM", how).kinds() == ["lost"]
 
 
-def _survivor(sent, how, taken=True):
+def _survivor(sent, how, taken=True, goes_on=True):
     """Return the story of a consumer that was sent a signal, its end included, and of a message that nobody got."""
     story = Story(dataclasses.replace(PLAN, faults=(Kill("consumer-0", messages(1), sent),)))
     story.put(0, 0).put(0, 1).get("consumer-0", 0, 0)
     if not taken:
         story.get("consumer-1", 0, 1)
-    return story.strike().begin_get("consumer-0").add("consumer-0", "info", "exit", how).healed()
+    if goes_on:
+        story.strike().begin_get("consumer-0")
+    else:
+        story.begin_get("consumer-0").strike()
+    return story.add("consumer-0", "info", "exit", how).healed()
 
 
 def test_stuck_names_the_killed_and_who_waits_for_what():

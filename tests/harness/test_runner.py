@@ -708,6 +708,19 @@ class LeavesWhenTerminated(SimplePipeQueueAdapter):
         return super().open(role)
 
 
+class LeavesAtOnceWhenTerminated(SimplePipeQueueAdapter):
+    def open(self, role):
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+        return super().open(role)
+
+
+@pytest.mark.parametrize("at", [messages(5), write(5), write(5, after=True), elapsed(0)], ids=str)
+def test_queue_may_have_a_peer_leave_without_a_word_when_it_is_terminated(at):
+    verdict = Trial(LeavesAtOnceWhenTerminated(), messages=5000).kill("producer-0", at=at, signal="SIGTERM").run()
+    assert verdict.valid, verdict
+    assert verdict.counts["put"] < 5000
+
+
 def test_kill_that_its_peer_survives_is_unknown():
     verdict = Trial(IgnoresTermination(), messages=20).kill("producer-0", at=messages(5), signal="SIGTERM").run()
     assert verdict.not_applicable == "SIGTERM to producer-0 after message 5: it did not end by it"
