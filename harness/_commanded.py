@@ -13,7 +13,6 @@ import pickle
 import shutil
 import signal
 import socket
-import threading
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -189,8 +188,8 @@ class _Peer:
 
     def _left(self) -> list[str]:
         """Return what is still open or alive although the queue is closed."""
-        now = _system.descriptors()
-        threads = [thread for thread in threading.enumerate() if thread is not threading.main_thread()]
-        return [f"descriptor {number} ({what})" for number, what in now.items() if number not in self._before] + [
-            f"thread {thread.name}" for thread in threads
+        threads = _system.lasting_threads()
+        now = _system.descriptors({*self._before, *_system.descriptors_of_library()})
+        return [f"descriptor {number} ({what})" for number, what in now.items()] + [
+            f"thread {name}" for name in threads
         ]

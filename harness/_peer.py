@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import threading
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -137,9 +136,8 @@ def _play(stage: Stage, part: Part, recorder: log.Recorder, nemesis: Nemesis) ->
     end = _insistently(nemesis, adapter.open, part.role)
     _gate.real.write(stage.ready, part.token.to_bytes(TOKEN_BYTES, "little"))
     part.begin.wait()
-    opened = _count_descriptors()
-    work: Callable[..., None] = _produce if part.role == PRODUCER else _consume
-    work(stage, part, recorder, nemesis, end)
+    work: Callable[..., int] = _produce if part.role == PRODUCER else _consume
+    opened = work(stage, part, recorder, nemesis, end)
     now = _count_descriptors()
     if opened and now > opened:
         recorder.note(f="grown", opened=opened, now=now)
@@ -178,8 +176,10 @@ def _insistently(nemesis: Nemesis, operation: Callable[[Any], Any], argument: An
     return result
 
 
-def _produce(stage: Stage, part: Part, recorder: log.Recorder, nemesis: Nemesis, end: Any) -> None:
+def _produce(stage: Stage, part: Part, recorder: log.Recorder, nemesis: Nemesis, end: Any) -> int:
+    """Put messages, and return how many descriptors were open after the first: whatever is kept is opened by then."""
     put, record, message = stage.adapter.put, recorder.append, stage.workload.message
+    opened: int | None = None
     for number in range(part.first, part.first + part.messages):
         if part.permits is not None and not part.permits.take():
             break
@@ -196,13 +196,18 @@ def _produce(stage: Stage, part: Part, recorder: log.Recorder, nemesis: Nemesis,
             record(log.ENQUEUE_FAIL, part.producer, number, log.brief(repr(error)))
             continue
         record(log.ENQUEUE_OK, part.producer, number)
+        if opened is None:
+            opened = _count_descriptors()
         if part.faults:
             nemesis.ended(number + 1)
+    return opened or 0
 
 
-def _consume(stage: Stage, part: Part, recorder: log.Recorder, nemesis: Nemesis, end: Any) -> None:
+def _consume(stage: Stage, part: Part, recorder: log.Recorder, nemesis: Nemesis, end: Any) -> int:
+    """Get messages, and return how many descriptors were open after the first: whatever is kept is opened by then."""
     get, record, explain = stage.adapter.get, recorder.append, stage.workload.explain
     count, producer, failures = 0, -1, 0
+    opened: int | None = None
     while producer != part.last or not (part.drained is None or part.drained.is_open_elsewhere):
         if part.faults:
             nemesis.begins(f"get {count + 1}", count + 1)
@@ -227,14 +232,17 @@ def _consume(stage: Stage, part: Part, recorder: log.Recorder, nemesis: Nemesis,
             producer, number, defect = explained
             record(log.DEQUEUE_OK, producer, number, log.brief(defect) if defect else b"")
         count += 1
+        if opened is None:
+            opened = _count_descriptors()
         if part.faults:
             nemesis.ended(count)
+    return opened or 0
 
 
 def _leaks(before: set[int], recorder: log.Recorder) -> None:
     """Record what is open or alive after the queue was closed and was not before it was opened."""
-    for descriptor, what in _system.descriptors(before).items():
+    threads = _system.lasting_threads()  # first: what has ended has closed what it had
+    for descriptor, what in _system.descriptors(before | _system.descriptors_of_library()).items():
         recorder.note(f="leak", kind="descriptor", what=f"{descriptor} ({what})")
-    for thread in threading.enumerate():
-        if thread is not threading.main_thread():
-            recorder.note(f="leak", kind="thread", what=thread.name)
+    for thread in threads:
+        recorder.note(f="leak", kind="thread", what=thread)

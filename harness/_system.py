@@ -11,11 +11,15 @@ import io
 import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Container
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
+# For threads that end by themselves once the queue is closed.
+_GRACE_S = 1.0
 # A default has to be there even where nobody is killed: this is imported on any system.
 _SIGKILL = int(getattr(signal, "SIGKILL", 9))
 
@@ -164,6 +168,24 @@ def descriptors(but: Container[int] = ()) -> dict[int, str]:
 def count_descriptors() -> int:
     """Return how many descriptors this process has open; 0 where /proc is missing."""
     return max(len(_listed()) - 1, 0)  # but the one that was open to list them
+
+
+def descriptors_of_library() -> set[int]:
+    """Return the descriptors that the standard library keeps for this process, whoever makes it open them."""
+    tracker = getattr(sys.modules.get("multiprocessing.resource_tracker"), "_resource_tracker", None)
+    number = getattr(tracker, "_fd", None)  # getfd() would start it
+    return set() if number is None else {number}
+
+
+def lasting_threads() -> list[str]:
+    """Return the names of the threads but the main one that do not end by themselves, for which there is a grace."""
+    end = time.monotonic() + _GRACE_S
+    others = [thread for thread in threading.enumerate() if thread is not threading.main_thread()]
+    for thread in others:
+        # One that C code has started cannot be joined.
+        with contextlib.suppress(AssertionError, RuntimeError):
+            thread.join(max(0, end - time.monotonic()))
+    return [thread.name for thread in others if thread.is_alive()]
 
 
 def _listed() -> list[int]:

@@ -65,8 +65,8 @@ def grown(ledger: Ledger) -> Checked:
         if now - opened > messages // 10:
             yield Finding(
                 "leaked",
-                f"{event.process} had {now} descriptors open before it closed the queue, {now - opened} more than when "
-                f"it began; messages: {messages}",
+                f"{event.process} had {now} descriptors open before it closed the queue, {now - opened} more than "
+                f"after its first message; messages: {messages}",
                 (event.process,),
                 (event.index,),
             )

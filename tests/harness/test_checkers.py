@@ -341,7 +341,8 @@ def test_descriptors_that_grow_with_the_messages_are_leaked(now, kinds):
     assert story.kinds() == kinds
     if kinds:
         assert story.verdict().findings[0].sentence == (
-            "consumer-0 had 21 descriptors open before it closed the queue, 17 more than when it began; messages: 1"
+            "consumer-0 had 21 descriptors open before it closed the queue, 17 more than after its first message; "
+            "messages: 1"
         )
 
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import shared_memory
 from os import write as write_by_itself
 from pathlib import Path
 from typing import NamedTuple
@@ -694,6 +695,54 @@ def test_process_that_a_queue_forks_does_not_play_the_part_of_its_peer(operation
     verdict = Trial(ForksAndComesBack(operation, error, status), messages=20, patience_s=2).run()
     assert verdict.valid, verdict
     assert sum(event.f == "exit" for event in verdict.history.events) == 4, verdict
+
+
+class LeavesItsThreadsToEnd(SimplePipeQueueAdapter):
+    """Does not wait for the last thing that a thread has to do, and a descriptor of it."""
+
+    def close(self, end):
+        super().close(end)
+        reader, writer = os.pipe()
+        os.close(writer)
+        with_reader = ThreadPoolExecutor(1)
+        with_reader.submit(sum, range(3_000_000)).add_done_callback(lambda _: os.close(reader))
+        with_reader.shutdown(wait=False)
+
+
+class UsesSharedMemory(SimplePipeQueueAdapter):
+    def open(self, role):
+        self.memory = shared_memory.SharedMemory(create=True, size=64)
+        return super().open(role)
+
+    def close(self, end):
+        self.memory.close()
+        self.memory.unlink()
+        super().close(end)
+
+
+class KeepsAPool(SimplePipeQueueAdapter):
+    """Opens all that it may need when it is needed first, and keeps it until it is closed."""
+
+    pool = ()
+
+    def put(self, end, message):
+        self.pool = self.pool or [os.open(os.devnull, os.O_WRONLY) for _ in range(20)]
+        super().put(end, message)
+
+    def get(self, end):
+        self.pool = self.pool or [os.open(os.devnull, os.O_RDONLY) for _ in range(20)]
+        return super().get(end)
+
+    def close(self, end):
+        for each in self.pool:
+            os.close(each)
+        super().close(end)
+
+
+@pytest.mark.parametrize("queue", [LeavesItsThreadsToEnd, UsesSharedMemory, KeepsAPool])
+def test_what_ends_by_itself_or_is_kept_once_is_no_leak(queue):
+    verdict = Trial(queue(), messages=30).run()
+    assert verdict.valid, verdict
 
 
 class IgnoresTermination(SimplePipeQueueAdapter):
