@@ -115,9 +115,9 @@ def same(one: Any, other: Any) -> bool:
         # In the same order, as nearly always: the quick way.
         if all(map(same, one, other)) and all(map(same, one.values(), other.values())):
             return True
-        return _typed(one) == _typed(other) and all(same(one[k], other[k]) for k in one)
+        return _same_members(one, other) and all(same(one[key], other[key]) for key in one)
     if isinstance(one, (set, frozenset)):
-        return _typed(one) == _typed(other)
+        return len(one) == len(other) and _same_members(one, other)
     if kind is float and one == other != 0:
         return True
     if isinstance(one, (float, complex)):
@@ -125,8 +125,10 @@ def same(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
-def _typed(values: Any) -> set[tuple[type, Any]]:
-    return {(type(value), value) for value in values}
+def _same_members(one: Any, other: Any) -> bool:
+    """Whether each member of one is the same as the equal one of the other; as many are in both."""
+    equal = dict(zip(other, other, strict=True))
+    return all(member in equal and same(member, equal[member]) for member in one)
 
 
 def _brief(value: Any) -> str:

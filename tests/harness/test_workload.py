@@ -1,5 +1,6 @@
 """The workload: every byte follows from the seed, and a defect in value or type does not pass."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from monkeywrench.harness.guarantees import KEPT_TYPES
@@ -7,6 +8,8 @@ from monkeywrench.harness.workload import Workload, same
 from monkeywrench.pipes import SimplePipeQueue
 
 seeds = st.integers(0, 2**63 - 1)
+# Equal where they are not the same, and the same where they are not equal.
+alike = st.sampled_from([0, 1, False, True, 0.0, -0.0, 1.0, float("nan"), 0j, complex(-0.0, 0)])
 values = st.recursive(
     st.none() | st.booleans() | st.integers(-2, 2) | st.floats() | st.text(max_size=2) | st.binary(max_size=2),
     lambda inner: (
@@ -14,6 +17,8 @@ values = st.recursive(
         | st.tuples(inner, inner)
         | st.dictionaries(st.integers(0, 3) | st.booleans() | st.text(max_size=1), inner, max_size=3)
         | st.sets(st.integers(0, 3) | st.booleans() | st.floats(0, 2), max_size=3)
+        | st.frozensets(alike | st.tuples(alike) | st.frozensets(alike, max_size=2), max_size=2)
+        | st.dictionaries(alike | st.tuples(alike, alike), inner, max_size=2)
     ),
     max_leaves=6,
 )
@@ -63,12 +68,40 @@ def test_same_means_the_same_types(one, other):
         if isinstance(value, (list, tuple)):
             return type(value), [shape(each) for each in value]
         if isinstance(value, (set, frozenset)):
-            return type(value), sorted(repr(each) for each in value)
+            return type(value), sorted(repr(shape(each)) for each in value)
         if isinstance(value, dict):
-            return dict, sorted((repr(key), repr(shape(each))) for key, each in value.items())
+            return dict, sorted((repr(shape(key)), repr(shape(each))) for key, each in value.items())
         return type(value), repr(value)
 
     assert same(one, other) == (shape(one) == shape(other))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({("in", 1)}, {("in", True)}),
+        ({0.0}, {-0.0}),
+        ({0.0: 1}, {-0.0: 1}),
+        ({("in", 1): 1, 2: 3}, {2: 3, ("in", True): 1}),
+        (frozenset({frozenset({1})}), frozenset({frozenset({True})})),
+        ({0j}, {complex(-0.0, 0)}),
+        ([{(0.0,)}], [{(-0.0,)}]),
+    ],
+)
+def test_members_and_keys_that_are_equal_and_not_the_same_are_told_apart(one, other):
+    assert one == other
+    assert not same(one, other)
+    assert not same(other, one)
+
+
+def test_members_and_keys_are_the_same_in_any_order():
+    assert same({1, "a", ("in", 2.0)}, {("in", 2.0), "a", 1})
+    assert same({1: "a", ("in", 2.0): [{}]}, {("in", 2.0): [{}], 1: "a"})
+    assert not same({1: "a", 2: "b"}, {2: "b", 1: "c"})
+    assert not same({1, 2}, {1, 3})
+    nan = float("nan")
+    assert same({nan, 1}, {1, nan})
+    assert same({nan: 1, 2: 3}, {2: 3, nan: 1})
 
 
 def test_what_is_no_message_is_told():
