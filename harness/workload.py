@@ -15,10 +15,18 @@ from .guarantees import KEPT_TYPES
 
 # Sizes of large payloads, in bytes: each makes a message longer than PIPE_BUF (4096 on Linux), some only just.
 LARGE = (4096, 4097, 5000, 8192, 12_000)
-# One large payload in so many is longer than a pipe at its default size.
-HUGE, HUGE_EVERY = 70_000, 16
+# One large payload in so many is longer than a pipe at its default size, or than two.
+HUGE, HUGE_EVERY = (70_000, 140_000), 16
+# Sizes of payloads that are long, while the message is still shorter than PIPE_BUF, whichever way it is encoded.
+MEDIUM = (200, 255, 256, 600, 1500, 3600)
 _MOST_SMALL = 64
+_MOST_MEDIUM = max(MEDIUM) // 2  # of noise, which has two digits a byte
+# Each producer is so many turns further than the one before it.
+_STRIDE = 21
 _BLOCK = 1 << 16
+# Beyond so many bytes the noise repeats itself. Whoever mixes up blocks does so in steps of another size.
+_PERIOD = 67_349
+_NEVER = 1 << 64
 _MIX = (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
 _MASK = (1 << 64) - 1
 _PLAIN = frozenset((bool, bytes, int, str, type(None)))
@@ -33,7 +41,7 @@ _MAKERS: dict[str, Callable[[int, bytes], Any]] = {
     "NoneType": lambda _draw, _noise: None,
     "bool": lambda draw, _noise: draw % 2 == 0,
     "bytes": lambda _draw, noise: noise,
-    "complex": lambda draw, _noise: complex(draw % 1000, -1.5),
+    "complex": lambda draw, _noise: complex(1 + draw % 1000, -1.5),
     "dict": lambda draw, noise: {"key": draw, noise.hex()[:8]: [draw % 7, "värde"]},
     "float": lambda draw, _noise: draw / 3,
     "frozenset": lambda draw, _noise: frozenset((draw % 5, "five")),
@@ -42,6 +50,32 @@ _MAKERS: dict[str, Callable[[int, bytes], Any]] = {
     "set": lambda draw, _noise: {draw % 9, "set"},
     "str": lambda _draw, noise: noise.hex(),
     "tuple": lambda draw, noise: (draw % 11, ("in", noise[:4])),
+}
+
+
+def _medium(draw: int, noise: bytes) -> str:
+    return noise.hex()[: MEDIUM[draw % len(MEDIUM)]]
+
+
+# What queues get wrong that are right otherwise: what is empty, zero or false, the edges, and what looks like an end.
+# Infinity and NaN are not among them: queues that keep every other float, such as those of literals, know no such.
+_CONSTANT: dict[str, tuple[Any, ...]] = {
+    "NoneType": (None,),
+    "bool": (False, True),
+    "bytes": (b"", b"\0cut", b"\r\n"),
+    "complex": (0j,),
+    "float": (0.0, -0.0, -0.1, 5e-324, -1.7976931348623157e308),
+    "frozenset": (frozenset(),),
+    "int": (0, -1, -(1 << 63), (1 << 63) - 1),
+    "str": ("", "\0cut", " \t'\"\\\r\n", "値Ωж", "😀𝄞"),
+    "tuple": ((), ((),)),
+}
+_MADE: dict[str, tuple[Callable[[int, bytes], Any], ...]] = {
+    "bytes": (lambda draw, noise: _medium(draw, noise).encode(),),
+    "dict": (lambda _draw, _noise: {}, lambda _draw, _noise: {"": {}}),
+    "list": (lambda _draw, _noise: [], lambda _draw, _noise: [[]]),
+    "set": (lambda _draw, _noise: set(),),
+    "str": (_medium,),
 }
 
 
@@ -55,27 +89,47 @@ class Workload:
 
     def __init__(self, seed: int, *, large_every: int = 10, types: Sequence[str] = KEPT_TYPES) -> None:
         self._seed = seed
-        self._large_every = large_every
+        self._large_every = large_every or _NEVER
         makers = _MAKERS | ({"dict": _odd_keys} if {"tuple", "dict"} <= set(types) else {})
         self._makers = [makers[name] for name in sorted(types)]
         self._large_text = "bytes" not in types
         self._keeps_tuples = "tuple" in types
-        self._noise = random.Random(seed).randbytes(_BLOCK + (HUGE if large_every else _MOST_SMALL))
+        generator = random.Random(seed)
+        noise = generator.randbytes(_PERIOD)
+        self._noise = noise * (1 + (_BLOCK + max(HUGE)) // _PERIOD) if large_every else noise
+        self._odd: list[tuple[Any, Callable[[int, bytes], Any] | None]] = [
+            *((value, None) for name in sorted(types) for value in _CONSTANT.get(name, ())),
+            *((None, maker) for name in sorted(types) for maker in _MADE.get(name, ())),
+        ]
+        generator.shuffle(self._odd)
 
     def is_large(self, number: int) -> bool:
         """Whether message *number* of any producer is longer than PIPE_BUF."""
-        return self._large_every > 0 and number % self._large_every == self._large_every - 1
+        return number % self._large_every == self._large_every - 1
 
     def message(self, producer: int, number: int) -> tuple[int, int, Any]:
         """Return message *number*, from 0, of the producer with this index."""
+        every = self._large_every
+        large = number // every
+        is_large = number - large * every == every - 1
+        make = None
+        if not is_large and (number - large) & 1:
+            # Each in its turn: a few dozen messages have them all, however many large ones are among them.
+            odd = self._odd
+            value, make = odd[(((number - large) >> 1) + _STRIDE * producer) % len(odd)]
+            if make is None:
+                return producer, number, value
         draw = (self._seed + _MIX[0] * (producer + 1) + _MIX[1] * (number + 1)) & _MASK
         draw = ((draw ^ (draw >> 31)) * _MIX[2]) & _MASK
         draw ^= draw >> 29
         offset = draw % _BLOCK
-        if self.is_large(number):
-            size = LARGE[(draw >> 16) % len(LARGE)] if (draw >> 40) % HUGE_EVERY else HUGE
+        if is_large:
+            sizes = LARGE if (large + _STRIDE * producer + self._seed) % HUGE_EVERY else HUGE
+            size = sizes[(draw >> 16) % len(sizes)]
             noise = self._noise[offset : offset + size]
             return producer, number, noise.hex()[:size] if self._large_text else noise
+        if make is not None:
+            return producer, number, make(draw >> 16, self._noise[offset : offset + _MOST_MEDIUM])
         noise = self._noise[offset : offset + (draw >> 16) % _MOST_SMALL]
         return producer, number, self._makers[(draw >> 32) % len(self._makers)](draw >> 1, noise)
 

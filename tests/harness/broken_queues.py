@@ -6,6 +6,7 @@ queue that comes with monkeywrench; those about system calls on ``Slots``, which
 """
 
 import contextlib
+import ctypes
 import fcntl
 import os
 import pickle
@@ -138,10 +139,13 @@ class Slots(Adapter):
     def get(self, end: list[int]) -> Any:
         # What was read is kept until it is through: an error costs no message.
         self.pending = self.pending or os.read(end[0], self.SLOT)
-        kind, rest = self.pending[:1], self.pending[1:]
-        got = self.load(Path(rest.rstrip(b"\0").decode())) if kind == b"F" else pickle.loads(rest)
+        got = self.unpack(self.pending)
         self.pending = b""
         return got
+
+    def unpack(self, slot: bytes) -> Any:
+        kind, rest = slot[:1], slot[1:]
+        return self.load(Path(rest.rstrip(b"\0").decode())) if kind == b"F" else pickle.loads(rest)
 
     def load(self, path: Path) -> Any:
         file = os.open(path, os.O_RDONLY)
@@ -299,6 +303,8 @@ class ReturnsBeforeItIsStored(Slots):
 class Hoards(Slots):
     """A consumer reads ahead what is there, and takes it with it when it dies."""
 
+    SLOT = 4096  # no file for a message that is not large: nothing else of the dead is left
+
     def open(self, role: str) -> list[int]:
         self.hoard: list[bytes] = []
         return super().open(role)
@@ -307,7 +313,7 @@ class Hoards(Slots):
         if not self.hoard:
             ahead = os.read(end[0], 8 * self.SLOT)
             self.hoard = [ahead[at : at + self.SLOT] for at in range(0, len(ahead), self.SLOT)]
-        return pickle.loads(self.hoard.pop(0)[1:])
+        return self.unpack(self.hoard.pop(0))
 
 
 @broken("lost", Pause("consumer-0", read(1), 1.0), says="whose put returned", large_every=1, messages=20)
@@ -380,6 +386,8 @@ class PutsAgainAfterEINTR(Slots):
 class AcknowledgesLate(Slots):
     """A message is acknowledged by the next get: who dies in between has it delivered again."""
 
+    SLOT = 4096  # no file for a message that is not large: it would be gone after the first get
+
     def open(self, role: str) -> list[int]:
         end = super().open(role)
         self.journal, self.again = self.directory / f"m-of-{role}", b""
@@ -390,7 +398,7 @@ class AcknowledgesLate(Slots):
     def get(self, end: list[int]) -> Any:
         slot, self.again = self.again or os.read(end[0], self.SLOT), b""
         self.journal.write_bytes(slot)
-        return pickle.loads(slot[1:])
+        return self.unpack(slot)
 
     def close(self, end: list[int]) -> None:
         self.journal.unlink(missing_ok=True)
@@ -487,10 +495,10 @@ class PutsBackAtTheEnd(Slots):
                 os.read(file, 1)
             finally:
                 os.close(file)
+            return self.unpack(slot)
         except InterruptedError:
             os.write(end[0], slot)
             return self.get(end)
-        return pickle.loads(slot[1:])
 
 
 # -- corrupted -------------------------------------------------------------------------------------------------------
@@ -561,7 +569,7 @@ class FloatsOfFourBytes(Changing):
     """Floats travel in four bytes."""
 
     def change(self, value: Any) -> Any:
-        return struct.unpack("f", struct.pack("f", value))[0] if type(value) is float else value
+        return ctypes.c_float(value).value if type(value) is float else value
 
 
 @broken("corrupted", says="put dict", messages=100)
@@ -602,6 +610,73 @@ class CutsAt65536(Changing):
 
     def change(self, value: Any) -> Any:
         return value[:65536] if isinstance(value, bytes) else value
+
+
+@broken("corrupted", says="put float -0.0, got float 0.0", messages=100)
+class ZeroHasNoSign(Changing):
+    """Zero comes out without its sign, as from where it was written as a number without one."""
+
+    def change(self, value: Any) -> Any:
+        return value + 0.0 if type(value) is float else value
+
+
+@broken("corrupted", says=r"put list \[\], got NoneType None", messages=100)
+class EmptyListsAsNone(Changing):
+    """A container without members comes out as nothing at all."""
+
+    def change(self, value: Any) -> Any:
+        return value if value or not isinstance(value, (tuple, list, dict, set, frozenset)) else None
+
+
+@broken("corrupted", says="put str .*, got str ''", messages=100)
+class TextEndsAtNul(Changing):
+    """Text comes out up to its first NUL, as from C."""
+
+    def change(self, value: Any) -> Any:
+        return value.partition("\0")[0] if isinstance(value, str) else value
+
+
+@broken("corrupted", says="put str .*, got str .*[?]", messages=100)
+class TextIsLatin1(Changing):
+    """Text comes out with question marks for what is not in Latin-1."""
+
+    def change(self, value: Any) -> Any:
+        return value.encode("latin-1", "replace").decode("latin-1") if isinstance(value, str) else value
+
+
+@broken("corrupted", says="put str .*, got str .*\\\\ud83d", messages=100)
+class TextHasTwoBytesALetter(Changing):
+    """What takes two units of UTF-16 comes out as the two."""
+
+    def change(self, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        units = value.encode("utf-16-le")
+        return "".join(chr(unit) for (unit,) in struct.iter_unpack("<H", units))
+
+
+@broken("corrupted", says="put int 9223372036854775807, got int -1$", messages=100)
+class IntsOf63Bits(Changing):
+    """The largest int is taken for what says that there is none."""
+
+    def change(self, value: Any) -> Any:
+        return -1 if type(value) is int and value == (1 << 63) - 1 else value
+
+
+@broken("corrupted", says="put bytes .* got bytes", messages=100, large_every=0)
+class LengthOfOneByte(Changing):
+    """The length of what is not large is kept in one byte."""
+
+    def change(self, value: Any) -> Any:
+        return value[: len(value) % 256] if isinstance(value, bytes) and len(value) <= 4000 else value
+
+
+@broken("corrupted", says="put bytes .*got bytes", large_every=1, messages=100)
+class CutsAt131072(Changing):
+    """What is longer than two pipes at their default size is cut there."""
+
+    def change(self, value: Any) -> Any:
+        return value[:131072] if isinstance(value, bytes) else value
 
 
 @broken("corrupted", Stale("file"), says="a regular file in the queue's place: it was changed")

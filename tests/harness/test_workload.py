@@ -1,11 +1,18 @@
 """The workload: every byte follows from the seed, and a defect in value or type does not pass."""
 
+import json
+import pickle
+
+import ormsgpack
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from monkeywrench.harness.guarantees import KEPT_TYPES
-from monkeywrench.harness.workload import Workload, same
+from monkeywrench.harness.workload import LARGE, Workload, same
 from monkeywrench.pipes import SimplePipeQueue
+
+PIPE_BUF = 4096
+JSON_TYPES = ("NoneType", "bool", "dict", "float", "int", "list", "str")
 
 seeds = st.integers(0, 2**63 - 1)
 # Equal where they are not the same, and the same where they are not equal.
@@ -46,6 +53,61 @@ def test_messages_cross_both_sides_of_pipe_buf_and_have_every_type(fifo_path):
             assert (workload.is_large(number)) == (len(repr(workload.message(0, number))) > 4096)
             assert unread <= 4096
             queue.get()
+
+
+@given(seeds, st.integers(0, 3), st.sampled_from((0, 2, 3, 4, 5, 10)))
+def test_hundred_messages_have_all_that_queues_get_wrong(seed, producer, large_every):
+    workload = Workload(seed, large_every=large_every)
+    # Where every second message is large, there are half as many others.
+    payloads = [workload.message(producer, number)[2] for number in range(200 if large_every == 2 else 100)]
+    kept = {(type(payload), repr(payload)) for payload in payloads}
+    for expected in (None, False, 0, -1, -(2**63), 2**63 - 1, 0.0, -0.0, 0j, "", b"", (), [], {}, set(), frozenset()):
+        assert (type(expected), repr(expected)) in kept
+    assert any(type(payload) is float and payload < 0 for payload in payloads)
+    texts = [payload for payload in payloads if type(payload) is str]
+    assert any("\0" in text for text in texts)
+    assert any({"\n", "'", '"', "\\"} <= set(text) for text in texts)
+    assert any("\xff" < letter < "\U00010000" for text in texts for letter in text)
+    assert any(letter > "\uffff" for text in texts for letter in text)
+    assert any(128 < len(text) < PIPE_BUF for text in texts)
+    assert any(type(payload) is bytes and b"\0" in payload for payload in payloads)
+    assert any(type(payload) is bytes and 128 < len(payload) < PIPE_BUF for payload in payloads)
+
+
+@given(seeds)
+def test_twenty_messages_of_two_producers_have_most_of_it(seed):
+    workload = Workload(seed, large_every=0)
+    everything = {repr(workload.message(0, number)[2]) for number in range(1, 101, 2)}
+    everything &= {repr(workload.message(1, number)[2]) for number in range(1, 101, 2)}
+    assert len(everything) > 20
+    twenty = {repr(workload.message(producer, number)[2]) for producer in (0, 1) for number in range(20)}
+    assert len(everything & twenty) > len(everything) / 2
+
+
+@given(seeds, st.lists(st.sampled_from(KEPT_TYPES), min_size=1, unique=True))
+def test_message_is_on_that_side_of_pipe_buf_which_it_should_be_however_it_is_encoded(seed, types):
+    encoders = [pickle.dumps, lambda message: repr(message).encode()]
+    if set(types) <= set(JSON_TYPES):
+        encoders += [ormsgpack.packb, lambda message: json.dumps(message).encode()]
+    small, large = Workload(seed, large_every=0, types=types), Workload(seed, large_every=1, types=types)
+    for encode in encoders:
+        assert max(len(encode(small.message(0, number))) for number in range(70)) < PIPE_BUF
+        assert min(len(encode(large.message(0, number))) for number in range(20)) > PIPE_BUF
+
+
+@given(seeds)
+def test_most_messages_are_small_and_of_large_ones_one_in_sixteen_is_larger_than_a_pipe(seed):
+    workload = Workload(seed, large_every=1)
+    sizes = [len(workload.message(0, number)[2]) for number in range(160)]
+    assert sum(size > 65536 for size in sizes) == 10
+    assert sum(size in LARGE for size in sizes) == 150
+    small = Workload(seed, large_every=0)
+    assert sum(len(repr(small.message(0, number))) > 300 for number in range(100)) < 10
+
+
+def test_sizes_of_those_larger_than_a_pipe_differ():
+    workload = Workload(1, large_every=1)
+    assert {len(workload.message(0, number)[2]) for number in range(400)} - set(LARGE) == {70_000, 140_000}
 
 
 @given(seeds, st.integers(0, 50), values)
