@@ -20,6 +20,7 @@ from .faults.stale import THINGS
 from .guarantees import Guarantees
 from .survey import CountedCall
 from .triggers import Call, Trigger, blocked, call, elapsed, every, message, messages, start
+from .workload import same
 
 if TYPE_CHECKING:
     from .plugin import Wrench
@@ -150,6 +151,15 @@ class QueueSuite:
         count = len(_Padded.SIZES)
         trial = self.trial(monkeywrench, queue=_Padded(self.queue), messages=count, producers=2)
         trial.plan = dataclasses.replace(trial.plan, queue=reference_of(self.queue))  # as it is called everywhere else
+        self.prove(trial)
+
+    def test_delivers_what_is_false_or_none(self, monkeywrench: Wrench) -> None:
+        """A message that is None, false, zero or empty arrives as what it is: nobody takes it for no message."""
+        heralded = _Heralded(self.queue)
+        trial = self.trial(monkeywrench, queue=heralded, messages=max(2 * len(heralded.heralds), self.messages))
+        trial.plan = dataclasses.replace(trial.plan, queue=reference_of(self.queue))  # as it is called everywhere else
+        if heralded.guarantees.order != "per-producer":
+            pytest.skip(f"{trial.plan.queue} promises no order: nobody knows which message belongs to which")
         self.prove(trial)
 
     def test_delivers_large_messages(self, monkeywrench: Wrench) -> None:
@@ -398,21 +408,12 @@ class QueueSuite:
         self.prove(trial)
 
 
-class _Padded(Adapter):
-    """Another adapter's queue, with messages of sizes on both sides of PIPE_BUF, each a byte longer than the one
-    before: wherever a queue's own bytes go, some message is exactly at the limit.
-    """
-
-    SIZES = range(_PIPE_BUF - 96, _PIPE_BUF + 4)
+class _Wrapping(Adapter):
+    """Another adapter's queue, as it is."""
 
     def __init__(self, inner: Adapter) -> None:
         self._inner = inner
         self.guarantees: Guarantees = inner.guarantees  # type: ignore[misc]  # as the adapter inside has it
-
-    def _padding(self, number: int) -> Any:
-        size = self.SIZES[number % len(self.SIZES)]
-        text = (f"{number} " * size)[:size]
-        return text.encode() if "bytes" in self.guarantees.types else text
 
     def fifo(self, directory: Path) -> Path | None:
         return self._inner.fifo(directory)
@@ -424,20 +425,91 @@ class _Padded(Adapter):
         return self._inner.open(role)
 
     def put(self, end: Any, message: Any) -> None:
-        self._inner.put(end, (*message, self._padding(message[1])))
+        self._inner.put(end, message)
 
     def get(self, end: Any) -> Any:
-        got = self._inner.get(end)
-        # What does not fit is handed on as it is: the checkers know no message that looks like it.
-        if type(got) not in (tuple, list) or len(got) != 4 or type(got[1]) is not int:
-            return got
-        return got[:3] if got[3] == self._padding(got[1]) else got
+        return self._inner.get(end)
 
     def close(self, end: Any) -> None:
         self._inner.close(end)
 
     def destroy(self) -> None:
         self._inner.destroy()
+
+
+class _Padded(_Wrapping):
+    """Another adapter's queue, with messages of sizes on both sides of PIPE_BUF, each a byte longer than the one
+    before: wherever a queue's own bytes go, some message is exactly at the limit.
+    """
+
+    SIZES = range(_PIPE_BUF - 96, _PIPE_BUF + 4)
+
+    def _padding(self, number: int) -> Any:
+        size = self.SIZES[number % len(self.SIZES)]
+        text = (f"{number} " * size)[:size]
+        return text.encode() if "bytes" in self.guarantees.types else text
+
+    def put(self, end: Any, message: Any) -> None:
+        super().put(end, (*message, self._padding(message[1])))
+
+    def get(self, end: Any) -> Any:
+        got = super().get(end)
+        # What does not fit is handed on as it is: the checkers know no message that looks like it.
+        if type(got) not in (tuple, list) or len(got) != 4 or type(got[1]) is not int:
+            return got
+        return got[:3] if got[3] == self._padding(got[1]) else got
+
+
+class _Heralded(_Wrapping):
+    """Another adapter's queue, where a message that is false goes before each message.
+
+    What is not as it should be is handed on as something that the checkers know no message of, and what came with it
+    after that.
+    """
+
+    FALSE: tuple[Any, ...] = (None, False, b"", 0j, {}, 0.0, frozenset(), 0, [], set(), "", ())
+
+    def __init__(self, inner: Adapter) -> None:
+        super().__init__(inner)
+        self.heralds = [each for each in self.FALSE if type(each).__name__ in self.guarantees.types]
+        self._waiting: list[Any] = []  # heralds whose message has not come yet
+        self._seen: set[tuple[int, int]] = set()
+        self._held: list[Any] = []
+
+    def put(self, end: Any, message: Any) -> None:
+        super().put(end, self._herald(message[1]))
+        super().put(end, message)
+
+    def get(self, end: Any) -> Any:
+        if self._held:
+            return self._held.pop()
+        while True:
+            got = super().get(end)
+            if type(got) in (tuple, list) and len(got) == 3 and type(got[0]) is type(got[1]) is int:
+                break
+            if not self.guarantees.duplicates and self._waiting:
+                return got
+            if not any(same(got, each) for each in self._waiting):
+                self._waiting.append(got)
+        producer, number, _ = got
+        again = (producer, number) in self._seen
+        # What has come to another consumer may come to this one, too, and without its herald.
+        lone = self.guarantees.duplicates and (producer, number - 1) not in self._seen
+        self._seen.add((producer, number))
+        if again or lone:
+            return got  # whether it may come again, the checkers know
+        herald = self._herald(number)
+        for at, each in enumerate(self._waiting):
+            if same(each, herald):
+                del self._waiting[at]
+                return got
+        came = ", ".join(map(repr, self._waiting)) or "nothing"
+        self._waiting.clear()
+        self._held.append(got)
+        return f"{came}, where {herald!r} was put"
+
+    def _herald(self, number: int) -> Any:
+        return self.heralds[number % len(self.heralds)]
 
 
 __all__ = ["QueueSuite"]

@@ -21,6 +21,7 @@ class PersistQueueAdapter(Adapter):
     The only kind of persist-queue's that several processes can share (its ``Queue`` keeps its place in memory), for
     SQLite's own locks are theirs too. Its documentation promises threads alone: ``get`` selects a row and then deletes
     it, and between the two another consumer may have got the same one.
+    And ``get`` takes a message that is ``None`` for an empty queue, and drops it.
     """
 
     guarantees = Guarantees(duplicates=True, gate=())

@@ -56,6 +56,69 @@ class TestOffByOne(QueueSuite):
     seed = 5
 """
 
+FALSE = """
+from monkeywrench.harness import Guarantees, QueueSuite
+from monkeywrench.harness.adapters.pipes import SimplePipeQueueAdapter
+from monkeywrench.harness.adapters.naive import JsonLinesAdapter
+
+class FalseIsNothing(SimplePipeQueueAdapter):
+    def get(self, end):
+        while not (got := super().get(end)):
+            pass
+        return got
+
+class NoneIsNothing(SimplePipeQueueAdapter):
+    def put(self, end, message):
+        if message is not None:
+            super().put(end, message)
+
+class EmptyIsNone(SimplePipeQueueAdapter):
+    def get(self, end):
+        return super().get(end) or None
+
+class ComesAgain(SimplePipeQueueAdapter):
+    guarantees = Guarantees(duplicates=True)
+
+    def put(self, end, message):
+        super().put(end, message)
+        super().put(end, message)
+
+class ComesAgainOrNot(ComesAgain):
+    def put(self, end, message):
+        if message != "":
+            super().put(end, message)
+
+class KeepsText(JsonLinesAdapter):
+    guarantees = Guarantees(types=("str",), most_consumers=1)
+
+class Unordered(FalseIsNothing):
+    guarantees = Guarantees(order="none")
+
+class TestFalseIsNothing(QueueSuite):
+    adapter = FalseIsNothing
+
+class TestNoneIsNothing(QueueSuite):
+    adapter = NoneIsNothing
+
+class TestEmptyIsNone(QueueSuite):
+    adapter = EmptyIsNone
+
+class TestComesAgain(QueueSuite):
+    adapter = ComesAgain
+
+class TestComesAgainOrNot(QueueSuite):
+    adapter = ComesAgainOrNot
+
+class TestUnordered(QueueSuite):
+    adapter = Unordered
+
+class TestJsonLines(QueueSuite):
+    adapter = "naive.JsonLines"
+
+class TestText(QueueSuite):
+    adapter = KeepsText
+"""
+
 
 @pytest.fixture
 def project(pytester, run_pytest):
@@ -114,6 +177,24 @@ def test_broken_queue_fails_the_right_tests_with_the_verdict(project):
             "  stuck: heal-producer-0 *",
             "  fault: SIGKILL to producer-0 after write *",
             "  replay: monkeywrench replay *",
+        ]
+    )
+
+
+def test_queue_that_takes_what_is_false_for_nothing_fails_one_test_and_says_what_came(project):
+    result = project(FALSE, "-rfs", "-k", "false_or_none or (keeps_types and IsNo)")
+    result.assert_outcomes(passed=6, failed=4, skipped=1)
+    assert sorted(re.findall(r"^FAILED .*::(\w+)::test_delivers_what_is_false_or_none", result.stdout.str(), re.M)) == [
+        "TestComesAgainOrNot",
+        "TestEmptyIsNone",
+        "TestFalseIsNothing",
+        "TestNoneIsNothing",
+    ]
+    result.stdout.fnmatch_lines_random(
+        [
+            "  unexpected: consumer-0 got 'nothing, where None was put', which nobody put",
+            "  unexpected: consumer-0 got 'None, where False was put', which nobody put",
+            "SKIPPED * promises no order: *",
         ]
     )
 
