@@ -8,6 +8,7 @@ from __future__ import annotations
 import linecache
 import os
 import select
+import socket
 import stat
 import sys
 import threading
@@ -86,6 +87,8 @@ class Nemesis:
         self._waited: Counter[int] = Counter()
         self._waited_for: dict[int, Fault] = {}
         self._passed: Counter[str] = Counter()
+        # Whether a close(2) of the last operation's has failed.
+        self.has_failed_to_close = False
         self._inside: str | None = None
         self._message = 0
         self._in_message: Counter[str] = Counter()
@@ -104,6 +107,7 @@ class Nemesis:
         self._message = message
         self._in_message.clear()
         self._calls = 0
+        self.has_failed_to_close = False
         if self._watched:
             self._events.clear_call()
 
@@ -255,6 +259,7 @@ class Nemesis:
         self._strike(failure.index, failure.fault)
         if passage.kind == "close":
             passage.real(*args, **kwargs)
+            self.has_failed_to_close = True
         assert failure.fault.error is not None
         raise failure.fault.error
 
@@ -303,7 +308,7 @@ class Nemesis:
         if reads or not _whole_or_not(args[0], size):
             return None
         if not (short or fault.final or not fault.posix):
-            return f"a write of {size} bytes to a pipe is all or nothing: nothing can come in between"
+            return f"that write of {size} bytes is all or nothing: nothing can come in between"
         # What was cut here is written once more as a whole. Cut each time, it would never end.
         return "" if short and self._last.get(each.index) == self._passed.total() else None
 
@@ -511,8 +516,25 @@ def is_own(file: str) -> bool:
 
 
 def _whole_or_not(target: Any, size: int) -> bool:
-    """Whether POSIX promises that a write of *size* bytes there is all or nothing: a pipe's or FIFO's, to PIPE_BUF."""
+    """Whether POSIX promises that a write of *size* bytes there is all or nothing: a pipe's or FIFO's, to PIPE_BUF, and
+    that of a socket which keeps messages apart.
+    """
+    if _keeps_messages(target):
+        return True
     return isinstance(target, int) and size <= select.PIPE_BUF and stat.S_ISFIFO(_gate.real.fstat(target).st_mode)
+
+
+def _keeps_messages(target: Any) -> bool:
+    """Whether this is a socket that takes and gives whole messages: datagrams, or packets in sequence, socket(2)."""
+    if isinstance(target, int) and stat.S_ISSOCK(_gate.real.fstat(target).st_mode):
+        known = socket.socket(fileno=target)
+        kind = known.type
+        known.detach()
+    elif isinstance(target, socket.socket):
+        kind = target.type
+    else:
+        return False
+    return kind in (socket.SOCK_DGRAM, getattr(socket, "SOCK_SEQPACKET", None))
 
 
 def _is_one_number(target: Any) -> bool:
@@ -521,9 +543,11 @@ def _is_one_number(target: Any) -> bool:
 
 
 def _in_packets(target: Any) -> bool:
-    """Whether this is a pipe whose reads take whole packets (Linux, O_DIRECT)."""
+    """Whether this is a pipe whose reads take whole packets (Linux, O_DIRECT), or a socket that keeps them apart."""
     import fcntl
 
+    if _keeps_messages(target):
+        return True
     direct = getattr(os, "O_DIRECT", 0)
     if not isinstance(target, int) or not stat.S_ISFIFO(_gate.real.fstat(target).st_mode):
         return False

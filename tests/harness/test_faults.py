@@ -5,6 +5,8 @@ import errno
 import itertools
 import json
 import os
+import pickle
+import socket
 import sqlite3
 import subprocess
 import tempfile
@@ -29,6 +31,7 @@ from monkeywrench.harness import (
 )
 from monkeywrench.harness import _eventlog as log
 from monkeywrench.harness._outside import Outside
+from monkeywrench.harness.adapters.naive import JsonLinesAdapter
 from monkeywrench.harness.adapters.pipes import SimplePipeQueueAdapter
 from monkeywrench.harness.faults import Delay, Error, Foreign, Kill, Limit, Pause, Remove, Scene, Short
 
@@ -486,3 +489,72 @@ def test_limit_takes_the_place_of_an_earlier_one():
     verdict = trial.limit("consumer-0", at=messages(2), descriptors=2).run()
     assert verdict.valid, verdict
     assert len(verdict.struck) == 2
+
+
+class Records(Adapter):
+    """A pair of sockets that keep messages apart."""
+
+    guarantees = Guarantees(killed_consumer_may_cost=None)
+    kind = socket.SOCK_SEQPACKET
+
+    def make(self, directory):
+        self.pair = socket.socketpair(socket.AF_UNIX, self.kind)
+        for end in self.pair:
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+
+    def put(self, end, message):
+        self.pair[0].sendall(pickle.dumps(message))
+
+    def get(self, end):
+        return pickle.loads(self.pair[1].recv(1 << 20))
+
+    def destroy(self):
+        for end in self.pair:
+            end.close()
+
+
+class Datagrams(Records):
+    kind = socket.SOCK_DGRAM
+
+    def put(self, end, message):
+        os.write(self.pair[0].fileno(), pickle.dumps(message))
+
+    def get(self, end):
+        return pickle.loads(os.read(self.pair[1].fileno(), 1 << 20))
+
+
+@pytest.mark.parametrize("queue", [Records, Datagrams])
+def test_sockets_that_keep_messages_apart_are_not_blamed_for_one_that_is_cut(queue):
+    def trial():
+        return Trial(queue(), messages=20, large_every=0)
+
+    for cut in (
+        trial().kill("producer-0", at=write(5, byte=3)),
+        trial().short("producer-0", at=write(5), size=4),
+        trial().short("consumer-0", at=read(5), size=4),
+    ):
+        verdict = cut.run()
+        assert verdict.not_applicable or verdict.valid, verdict
+    found = Trial(queue(), messages=2, large_every=0).crash_points("producer")
+    assert found.valid, found
+    assert not any(point.at.byte for point in found.points)
+
+
+class TwoDescriptors(JsonLinesAdapter):
+    """One that closes its FIFO, and then what it has beside it."""
+
+    def open(self, role):
+        self.beside = os.open(os.devnull, os.O_RDONLY)
+        return super().open(role)
+
+    def close(self, end):
+        super().close(end)
+        os.close(self.beside)
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_close_that_failed_is_not_tried_again(number):
+    """What a close(2) was to close is closed all the same, as on Linux: whoever tries again gets EBADF, or worse."""
+    trial = Trial(TwoDescriptors(), messages=5, large_every=0)
+    verdict = trial.error("producer-0", at=call("close", number), errno="EIO").run()
+    assert verdict.valid, verdict
