@@ -45,6 +45,7 @@ _GATED: tuple[tuple[Any, str, tuple[str, ...], int | None], ...] = (
     (os, "close", ("close",), None),
     (os, "unlink", ("unlink", "remove", "rename", "replace"), None),
     (os, "stat", ("stat", "lstat", "fstat", "ftruncate"), None),
+    (os, "sync", ("fsync", "fdatasync"), None),
     (fcntl, "lock", ("flock", "lockf"), None),
     (fcntl, "control", ("fcntl", "ioctl"), None),
     (socket.socket, "write", ("send", "sendall", "sendto"), 1),

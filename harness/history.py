@@ -12,8 +12,8 @@ process died inside it. All else that happened is an ``info`` with an ``f`` of i
 =========  ============================================================================================
 start      the peer runs; ``value`` has its pid and role
 strike     a fault struck the peer; ``value`` has the fault, its place, and the peer's stack
-exit       the peer has ended; ``value`` has ``code`` or ``signal``, and ``error`` its traceback if it had one;
-           ``untold`` where it ended in the middle, and the harness alone says so
+exit       the peer has ended; ``value`` has ``code`` or ``signal``; if it had a traceback, that is the ``error``, and its
+           ``headline`` is the line that says what was wrong; ``untold`` where it ended in the middle, and the harness alone says so
 stuck      the peer should go on and does not; ``value`` has its stacks and for how long nobody moved
 refused    an operation failed, as it may because of a fault; ``error`` has what it raised
 changed    what was in the queue's place, and is somebody else's, is no longer as it was; ``value`` has ``what``
@@ -21,7 +21,7 @@ where      the peer's place when the trial was interrupted; ``value`` as of stuc
 leak       something is still there; ``value`` has its kind and its name
 call       the peer made a call that counts (of a census); ``value`` has its kind, its number and what it transferred
 output     what the peer wrote to its standard output and error, in ``value`` as ``text``: the end of it
-grown      the peer had more descriptors open at the end of its work than when it began: ``opened`` and ``now``
+grown      the peer had more descriptors open at the end of its work than after its first message: ``opened``, ``now``
 shared     what another trial of the same queue would use as well; ``value`` has ``what``
 deadline   the trial was given up although its peers were still moving
 =========  ============================================================================================

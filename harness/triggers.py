@@ -14,7 +14,7 @@ from zlib import crc32
 
 from ._errors import PlanError
 
-CALL_KINDS: Final = ("read", "write", "open", "close", "unlink", "stat", "lock", "control")
+CALL_KINDS: Final = ("read", "write", "open", "close", "unlink", "stat", "lock", "sync", "control")
 """What the gate tells apart. ``any`` stands for all of them."""
 ANY: Final = "any"
 

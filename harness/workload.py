@@ -151,7 +151,7 @@ class Workload:
             return producer, number, "the message was put as a tuple and came out as a list"
         if same(payload, expected):
             return producer, number, None
-        return producer, number, f"put {_brief(expected)}, got {_brief(payload)}"
+        return producer, number, f"put {_brief(expected)}, got {_brief(payload)}{_where(expected, payload)}"
 
 
 def same(one: Any, other: Any) -> bool:
@@ -187,4 +187,20 @@ def _same_members(one: Any, other: Any) -> bool:
 
 def _brief(value: Any) -> str:
     text = repr(value)
-    return f"{type(value).__name__} {text if len(text) <= 60 else f'{text[:40]}… ({len(text)} characters)'}"
+    if len(text) > 60:
+        of = value if isinstance(value, (str, bytes)) else text
+        text = f"{text[:40]}… ({len(of)} {_unit(of)}s)"
+    return f"{type(value).__name__} {text}"
+
+
+def _unit(value: str | bytes) -> str:
+    return "byte" if isinstance(value, bytes) else "character"
+
+
+def _where(one: Any, other: Any) -> str:
+    """Return where two long texts or bytes begin to differ, as the end of a phrase; nothing for anything else."""
+    if type(one) is not type(other) or not isinstance(one, (str, bytes)) or len(one) <= 40:
+        return ""
+    shared = min(len(one), len(other))
+    first = next((at for at in range(shared) if one[at] != other[at]), shared)
+    return f", which differs from {_unit(one)} {first + 1} on"

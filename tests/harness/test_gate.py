@@ -1,5 +1,6 @@
 """The gate and the nemesis behind it, in a fresh interpreter: they never come into this one."""
 
+import errno
 import json
 import os
 import subprocess
@@ -7,6 +8,8 @@ import sys
 import textwrap
 
 import pytest
+from monkeywrench.harness import call, spawn
+from monkeywrench.harness.faults import Error
 from monkeywrench.harness.history import Event
 
 PRELUDE = """
@@ -282,3 +285,17 @@ def test_standard_library_still_works_behind_the_gate(tmp_path):
 def test_gate_is_not_in_this_process():
     assert not hasattr(os.write, "__wrapped__")
     assert Event  # the harness is loaded here, and left the os module alone
+
+
+def test_call_that_puts_a_file_on_the_disk_fails(tmp_path):
+    def stores(path):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT)
+        os.write(descriptor, b"1")
+        try:
+            os.fsync(descriptor)
+        except OSError as error:
+            return error.errno
+        return None
+
+    with spawn(stores, str(tmp_path / "file"), name="w", faults=[Error("w", call("sync", 1), "EIO")]) as peer:
+        assert peer.result() == errno.EIO

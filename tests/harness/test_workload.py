@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import re
 
 import ormsgpack
 import pytest
@@ -117,6 +118,21 @@ def test_other_payload_is_a_defect(seed, number, value):
     producer, found, defect = workload.explain((0, number, value))
     assert (producer, found) == (0, number)
     assert (defect is None) == same(value, expected)
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda text: text[:100] + b"\0" + text[101:], r"put bytes b'.*… \((\d+) bytes\), got bytes .*… \(\1 bytes\)"),
+        (lambda text: text[:100], r"put bytes b'.*… \(\d+ bytes\), got bytes .*… \(100 bytes\)"),
+    ],
+)
+def test_defect_of_long_bytes_tells_where_it_begins(make, told):
+    workload = Workload(1, large_every=1, types=("bytes", "tuple", "int"))
+    producer, number, payload = workload.message(0, 0)
+    assert payload[100:101] != b"\0"
+    defect = workload.explain((producer, number, make(payload)))[2]
+    assert re.fullmatch(f"{told}, which differs from byte 101 on", defect), defect
 
 
 @given(values)
