@@ -12,8 +12,9 @@ process died inside it. All else that happened is an ``info`` with an ``f`` of i
 =========  ============================================================================================
 start      the peer runs; ``value`` has its pid and role
 strike     a fault struck the peer; ``value`` has the fault, its place, and the peer's stack
-exit       the peer has ended; ``value`` has ``code`` or ``signal``; if it had a traceback, that is the ``error``, and its
-           ``headline`` is the line that says what was wrong; ``untold`` where it ended in the middle, and the harness alone says so
+exit       the peer has ended; ``value`` has ``code`` or ``signal``; ``error`` its traceback if it had one, of which
+           ``headline`` is the line that says what was wrong; ``untold`` where it ended in the middle, and the harness
+           alone says so
 stuck      the peer should go on and does not; ``value`` has its stacks and for how long nobody moved
 refused    an operation failed, as it may because of a fault; ``error`` has what it raised
 changed    what was in the queue's place, and is somebody else's, is no longer as it was; ``value`` has ``what``
