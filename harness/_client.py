@@ -71,16 +71,19 @@ class Ancestor:
         """Take a directory back that ``guard`` entrusted."""
         self._send(do="release", directory=str(directory))
 
-    def run(self, directory: Path, timeout_s: float, progress: Callable[[], None] | None) -> int:
+    def run(
+        self, directory: Path, timeout_s: float, progress: Callable[[], None] | None, places: Sequence[str] = ()
+    ) -> int:
         """Run the trial whose plan is in *directory* to its end, and return its root's exit status.
 
         progress: called about ten times a second.
+        places: as for ``start``.
 
         Whatever interrupts this (Ctrl-C, a time-out of pytest's), the trial ends first; if its root had to be killed,
         since it was stuck in what the adapter makes the queue with, a note of the error says where. Raises HarnessError
         if the ancestor is gone, or the trial does not end in time.
         """
-        with self.start("trial", directory) as channel:
+        with self.start("trial", directory, places) as channel:
             try:
                 return int(self._ended(channel, directory, time.monotonic() + timeout_s, progress)["status"])
             except BaseException as error:
@@ -101,10 +104,11 @@ class Ancestor:
             answer = self._ended(channel, directory, time.monotonic() + _START_S, None)
             return ", called from ".join(frame(place) for place in reversed(answer["where"]))
 
-    def start(self, do: str, directory: Path) -> socket.socket:
+    def start(self, do: str, directory: Path, places: Sequence[str] = ()) -> socket.socket:
         """Have a root forked which does what *directory* says, and return the channel to it.
 
-        It has the environment and the working directory that this process has now.
+        It has the environment and the working directory that this process has now. It finds modules where this process
+        does, and then in these *places*.
         """
         now = _surroundings()
         if now != self._inherited:
@@ -112,7 +116,7 @@ class Ancestor:
         mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             with theirs:
-                self._send(theirs, do=do, directory=str(directory), path=_path())
+                self._send(theirs, do=do, directory=str(directory), path=[*_path(), *places])
         except BaseException:
             mine.close()
             raise

@@ -13,8 +13,9 @@ import pickle
 import shutil
 import signal
 import socket
+import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,9 +61,13 @@ def address_in(directory: Path) -> Iterator[str]:
         os.close(held)
 
 
-def serve(adapter: bytes, directory: Path) -> None:
-    """Make the queue, and do what whoever listens in the directory says, until it is gone or says that it is over."""
+def serve(adapter: bytes, places: Sequence[str], directory: Path) -> None:
+    """Make the queue, and do what whoever listens in the directory says, until it is gone or says that it is over.
+
+    places: in which modules are looked for last.
+    """
     _gate.set_warden(None)
+    sys.path += places
     _system.adopt_orphans()
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as channel:
         with address_in(directory) as address:

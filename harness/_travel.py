@@ -20,12 +20,16 @@ from .adapters import importable
 
 
 class Parcel(NamedTuple):
-    """Bytes that ``pickle.loads`` makes into the same tuple in a fresh interpreter, and the names of the modules that
-    are best imported before they come to many.
+    """What travels.
+
+    data: bytes that ``pickle.loads`` makes into the same tuple in a fresh interpreter.
+    imports: the names of the modules that are best imported before they come to many.
+    places: directories that are to be looked in last for modules: what travels by value may import what lies beside it.
     """
 
     data: bytes
     imports: tuple[str, ...]
+    places: tuple[str, ...]
 
 
 def parcel(*things: Any) -> Parcel:
@@ -50,7 +54,22 @@ def parcel(*things: Any) -> Parcel:
             f"{_name_of(things[0])} cannot travel to the peers: {error}. What belongs to one process (a connection, a "
             "lock, a file) is made in the peer (an adapter's make() or open(), the function itself), not before"
         ) from error
-    return Parcel(data, imports(used - strangers.keys() - {"__main__"}))
+    places = dict.fromkeys(filter(None, map(_place_of, strangers.values())))
+    return Parcel(data, imports(used - strangers.keys() - {"__main__"}), tuple(places))
+
+
+def _place_of(module: ModuleType) -> str | None:
+    """Return the directory in which the package of a module is, or None if it is in none."""
+    *packages, _ = module.__name__.split(".")
+    file = getattr(module, "__file__", None)
+    if not packages or file is None:
+        return None
+    place = os.path.dirname(os.path.abspath(file))
+    for package in reversed(packages):
+        place, name = os.path.split(place)
+        if name != package:
+            return None
+    return place
 
 
 def _strangers(names: Iterable[str]) -> dict[str, ModuleType]:

@@ -221,7 +221,7 @@ class QueueMachine(RuleBasedStateMachine):
             parcel = _travel.parcel(queue)
             _client.ancestor().prepare(parcel.imports)
             # A peer that a step has stopped holds nobody up: whoever ends the stage ends it as well.
-            stage = spawn(_commanded.serve, parcel.data, directory, name="stage", timeout_s=_START_S)
+            stage = spawn(_commanded.serve, parcel.data, parcel.places, directory, name="stage", timeout_s=_START_S)
             self._stage: Peer = resources.enter_context(stage)
             if not _client.is_readable(listener, _START_S):
                 raise HarnessError(f"the stage did not come within {_START_S:g} s; it said: {self._stage.output}")

@@ -117,7 +117,7 @@ class Peer:
         self._expected_end = may_fail
         # Of one that is closed, what its files said: its output, and what its faults noted.
         self._kept: tuple[str, list[dict[str, Any]]] | None = None
-        data, large = _travel.parcel(*what)
+        data, large, places = _travel.parcel(*what)
         self._resources = contextlib.ExitStack()
         with contextlib.ExitStack() as resources:
             self._directory = resources.enter_context(_client.directory())
@@ -126,7 +126,8 @@ class Peer:
             (self._directory / _spawned.SETTINGS_FILE).write_text(json.dumps(settings))
             self._ancestor = _client.ancestor()
             self._ancestor.prepare(large)
-            self._channel: socket.socket = resources.enter_context(self._ancestor.start("spawn", self._directory))
+            channel = self._ancestor.start("spawn", self._directory, places)
+            self._channel: socket.socket = resources.enter_context(channel)
             end = time.monotonic() + self._timeout_s()
             while not self.pid:
                 self._take(self._receive(end, "its start"))

@@ -43,16 +43,17 @@ def run(
     check_reach(plan, queue)
     with _client.directory() as directory:
         (directory / PLAN_FILE).write_text(plan.dumps())
+        places: tuple[str, ...] = ()
         if adapter is None:
             large = imports(modules_of(queue))
         else:
             from . import _travel  # and cloudpickle, which a queue that has a name does without
 
-            data, large = _travel.parcel(adapter)
+            data, large, places = _travel.parcel(adapter)
             (directory / ADAPTER_FILE).write_bytes(data)
         try:
             _client.ancestor().prepare(large)
-            status = _client.ancestor().run(directory, plan.deadline_s + _GRACE_S, progress)
+            status = _client.ancestor().run(directory, plan.deadline_s + _GRACE_S, progress, places)
         except BaseException as error:
             if interrupted is not None and not isinstance(error, HarnessError):
                 interrupted(judge(History.collect(plan, queue.guarantees, directory)))

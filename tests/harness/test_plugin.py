@@ -258,3 +258,17 @@ def test_system_without_fifos_skips_with_the_reason(project):
 def test_forked_child_of_a_test_has_no_hold_on_the_ancestor(outcome):
     """A child that outlives pytest must not keep the ancestor, and what it guards, alive."""
     assert outcome("forks") == {"passed": 1}
+
+
+def test_what_a_test_imports_when_it_is_called_is_there_in_peers_too(pytester, run_pytest):
+    """Whatever the import mode: a package of tests may be found by pytest alone."""
+    package = pytester.mkdir("tests").joinpath("package_of_theirs")
+    package.mkdir()
+    package.joinpath("__init__.py").touch()
+    package.joinpath("helping.py").write_text("NUMBER = 3")
+    package.joinpath("test_later.py").write_text(
+        "def later():\n    from .helping import NUMBER\n    return NUMBER\n\n"
+        "def test_it(monkeywrench):\n    assert monkeywrench.spawn(later).result() == 3\n"
+    )
+    result = run_pytest("-p", "no:cacheprovider", "--import-mode=importlib", "tests")
+    result.assert_outcomes(passed=1)
