@@ -486,12 +486,18 @@ class SimplePipeQueue:
 
     def _unpack(self, fifo: Fifo, batch: bytes) -> None:
         """Take the messages out of a batch. Under the lock."""
+        messages: Iterator[Any] | None = None
         try:
-            fifo.decoded.extend(decode_batch(batch))
+            messages = iter(decode_batch(batch))
+            fifo.decoded.extend(messages)
         except UndecodableError as error:
             fifo.skipped.append(Skipped(batch, str(error)))
         except BaseException:
-            self._give_back(fifo, BATCH, batch)
+            if messages is None:
+                self._give_back(fifo, BATCH, batch)
+            else:
+                # A signal's handler may raise when they are in their place already: then the iterator has none left.
+                fifo.decoded.extend(messages)
             raise
 
     def _fill(self, fifo: Fifo) -> bool:

@@ -308,6 +308,30 @@ def test_a_get_many_that_is_interrupted_gives_all_of_them_back(path: str) -> Non
         assert pq.get_many(20) == list(range(1, 10))
 
 
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_batch_that_is_interrupted_while_it_is_unpacked_comes_once(path: str, when: str) -> None:
+    """A signal's handler may raise as soon as the messages are in their place: then they are taken."""
+
+    class Interrupted(collections.deque[int]):
+        left = 1
+
+        def extend(self, messages: Any) -> None:
+            self.left -= 1
+            if self.left == 0 and when == "before":
+                raise KeyboardInterrupt
+            super().extend(messages)
+            if self.left == 0 and when == "after":
+                raise KeyboardInterrupt
+
+    with SimplePipeQueue(path, history=False) as pq:
+        pq._opened().decoded = Interrupted()
+        pq.put_many(range(10))
+        with pytest.raises(KeyboardInterrupt):
+            pq.get()
+        assert pq.get_many(20) == list(range(10))
+        assert pq.empty()
+
+
 def test_a_wait_that_is_interrupted_keeps_nobody_from_closing(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pq = SimplePipeQueue.pipequeue(path, history=False)
     fifo = pq._opened()
