@@ -144,21 +144,24 @@ class Fifo:
         self._make_wake()
         self._open_directory(head)
         for _ in range(_OPEN_ATTEMPTS):
-            made = self._make(policy)
+            made = self._made() if self._make(policy) else None
             if not self._open_fifo():
                 continue
             try:
-                if made:
-                    # Exactly the mode that was asked for, whatever the umask.
-                    os.fchmod(self.fd, self.mode)
                 self._check()
-                alone = self._lock()
-                if self._named():
-                    self._configure(capacity, alone=alone, stranger=policy == EXISTING)
-                    self._removes = policy == NEW
-                    return
+                mine = made == (self._device, self.inode)
+                if mine:
+                    # Exactly the mode that was asked for, whatever the umask. Of nothing that took its place meanwhile.
+                    os.fchmod(self.fd, self.mode)
+                if mine or policy != NEW:
+                    alone = self._lock()
+                    if self._named():
+                        self._configure(capacity, alone=alone, stranger=policy == EXISTING)
+                        self._removes = policy == NEW
+                        return
             except BaseException:
-                if made and policy == NEW:
+                if made is not None and policy == NEW:
+                    self._device, self.inode = made
                     self._remove()
                 raise
             # Somebody removed or replaced it meanwhile: what we opened is not what others will find.
@@ -218,6 +221,13 @@ class Fifo:
             )
             raise FileExistsError(errno.EEXIST, reason, self.path)
         return False
+
+    def _made(self) -> tuple[int, int] | None:
+        """Return which FIFO was just made, or None if something else is there already."""
+        status = self._status()
+        if status is None or not stat.S_ISFIFO(status.st_mode) or status.st_uid != os.geteuid():
+            return None
+        return status.st_dev, status.st_ino
 
     def _status(self) -> os.stat_result | None:
         try:

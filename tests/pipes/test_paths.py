@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -26,6 +27,7 @@ from monkeywrench.pipes import (
 
 from .conftest import Child
 
+Fork = Callable[[Callable[[Child], None]], Child]
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make another user's FIFO")
 
 
@@ -124,6 +126,51 @@ def test_what_takes_the_fifos_place_while_it_is_opened_is_left_alone(
     assert [snapshot(anywhere)] == swapped
 
 
+def make_others_fifo(path: str) -> None:
+    os.mkfifo(path)
+    os.chmod(path, 0o644)
+    os.chown(path, 12345, -1)
+
+
+def make_fifo(path: str) -> None:
+    os.mkfifo(path)
+    os.chmod(path, 0o640)
+
+
+SWAPS: dict[str, tuple[Callable[[str], None], type[OSError]]] = {
+    "a file": (make_regular, NotAPipeError),
+    "another user's FIFO": (make_others_fifo, UnsafePipeError),
+    "another FIFO of ours": (make_fifo, FileExistsError),
+}
+
+
+@pytest.mark.parametrize("history", [True, False])
+@pytest.mark.parametrize("swap", SWAPS)
+def test_what_takes_the_place_of_the_fifo_that_was_made_is_left_alone(
+    anywhere: str, swap: str, history: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is neither opened up to whom `mode` says, nor removed."""
+    make, error = SWAPS[swap]
+    if make is make_others_fifo and os.geteuid() != 0:
+        pytest.skip("only root can make another user's FIFO")
+    real, swapped = os.open, []
+
+    def place(name: Any, *args: Any, **kwargs: Any) -> int:
+        if name == "thing" and not swapped:
+            # Kept elsewhere, so that its number is not used again at once.
+            os.rename(anywhere, f"{anywhere}-made")
+            make(anywhere)
+            swapped.append(snapshot(anywhere))
+        return real(name, *args, **kwargs)
+
+    refused = make is not make_fifo or not history
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", place)
+        with pytest.raises(error) if refused else contextlib.nullcontext():
+            SimplePipeQueue.pipequeue(anywhere, history=history, mode=0o660).close()
+    assert [snapshot(anywhere)] == swapped
+
+
 def test_a_fifo_is_reused_and_stays_with_history(path: str) -> None:
     os.mkfifo(path, 0o600)
     before = os.stat(path)
@@ -214,9 +261,7 @@ def test_a_long_message_in_another_users_file_is_skipped(path: str) -> None:
     ("directory_mode", "said"),
     [(0o700, "no permission to enter"), (0o755, "no permission to make a FIFO")],
 )
-def test_no_permission_is_said(
-    tmp_path: Path, directory_mode: int, said: str, fork: Callable[[Callable[[Child], None]], Child]
-) -> None:
+def test_no_permission_is_said(tmp_path: Path, directory_mode: int, said: str, fork: Fork) -> None:
     place = Path(tmp_path.anchor, "tmp", f"monkeywrench-{os.getpid()}-{directory_mode:o}")
     place.mkdir(mode=directory_mode)
 
@@ -236,7 +281,7 @@ def test_no_permission_is_said(
 
 
 @root_only
-def test_no_permission_for_the_fifo_is_said(tmp_path: Path, fork: Callable[[Callable[[Child], None]], Child]) -> None:
+def test_no_permission_for_the_fifo_is_said(tmp_path: Path, fork: Fork) -> None:
     place = Path(tmp_path.anchor, "tmp", f"monkeywrench-{os.getpid()}-fifo")
     place.mkdir()
     place.chmod(0o755)
