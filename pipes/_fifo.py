@@ -144,10 +144,12 @@ class Fifo:
         self._make_wake()
         self._open_directory(head)
         for _ in range(_OPEN_ATTEMPTS):
-            made = self._made() if self._make(policy) else None
-            if not self._open_fifo():
-                continue
+            made: tuple[int, int] | None = None
             try:
+                if self._make(policy):
+                    made = self._made()
+                if not self._open_fifo(made):
+                    continue
                 self._check()
                 mine = made == (self._device, self.inode)
                 if mine:
@@ -253,10 +255,11 @@ class Fifo:
                 kind = f"a dangling {kind.removeprefix('a ')}"
         return NotAPipeError(errno.EEXIST, f"no FIFO, but {kind}; it was left as it is", self.path)
 
-    def _open_fifo(self) -> bool:
+    def _open_fifo(self, made: tuple[int, int] | None) -> bool:
         """Open the FIFO; say whether it was there.
 
-        Never waits, never follows a link, never changes what it opens.
+        Never waits, never follows a link, never changes what it opens, unless it was `made` under a umask that keeps
+        its owner out.
         """
         flags = os.O_RDWR | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
@@ -265,6 +268,9 @@ class Fifo:
         except FileNotFoundError:
             return False
         except PermissionError as error:
+            if made is not None and hasattr(os, "O_PATH"):
+                self._let_owner_in(made)
+                return self._open_fifo(None)
             reason = "no permission to read and write the FIFO"
             raise PermissionError(error.errno, reason, self.path) from error
         except OSError as error:
@@ -273,6 +279,22 @@ class Fifo:
                 raise self._not_a_pipe(status.st_mode) from error
             raise
         return True
+
+    def _let_owner_in(self, made: tuple[int, int]) -> None:
+        """Set the mode of the FIFO that was made, where the system has a way to do it without opening it.
+
+        Through a descriptor that is asked first what it is: the path may name something else by now.
+        """
+        # Gone meanwhile, or there is no /proc: who opens it again is told.
+        with contextlib.suppress(FileNotFoundError):
+            with _fork_guard:
+                descriptor = os.open(self._name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self.directory)
+            try:
+                status = os.fstat(descriptor)
+                if (status.st_dev, status.st_ino) == made and status.st_uid == os.geteuid():
+                    os.chmod(f"/proc/self/fd/{descriptor}", self.mode)
+            finally:
+                os.close(descriptor)
 
     def _check(self) -> None:
         """Check what was opened, on the descriptor: the path may name something else by now."""

@@ -7,6 +7,7 @@ import errno
 import fcntl
 import os
 import queue
+import resource
 import socket
 import stat
 import threading
@@ -298,6 +299,66 @@ def test_no_permission_for_the_fifo_is_said(tmp_path: Path, fork: Fork) -> None:
         assert fork(as_nobody).wait() == 0
     finally:
         (place / "fifo").unlink()
+        place.rmdir()
+
+
+def free_descriptors(count: int) -> None:
+    """Leave this process so many descriptors to open."""
+    taken = {int(name) for name in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{name}")}
+    limit = 0
+    while limit in taken or count:
+        count -= limit not in taken
+        limit += 1
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+
+
+def test_an_opening_that_runs_out_of_descriptors_leaves_no_fifo(path: str, fork: Fork) -> None:
+    """Whichever it wants for: the next one, with enough of them, makes the FIFO anew."""
+
+    def run(child: Child) -> None:
+        plenty = resource.getrlimit(resource.RLIMIT_NOFILE)
+        failed = 0
+        pq = SimplePipeQueue(path, history=False)
+        while pq._in is None and failed < 20:
+            free_descriptors(failed)
+            with contextlib.suppress(OSError):
+                pq.put(1)
+            resource.setrlimit(resource.RLIMIT_NOFILE, plenty)
+            if pq._in is None:
+                assert not os.listdir(os.path.dirname(path))
+                failed += 1
+        assert 3 <= failed < 20
+        assert pq.get() == 1
+        pq.close()
+
+    assert fork(run).wait() == 0
+
+
+@pytest.mark.parametrize("umask", [0o777, 0o400, 0o200])
+@pytest.mark.parametrize("history", [True, False])
+def test_a_umask_that_keeps_the_owner_out_does_not(tmp_path: Path, fork: Fork, umask: int, history: bool) -> None:
+    place = Path(tmp_path.anchor, "tmp", f"monkeywrench-{os.getpid()}-umask")
+    place.mkdir()
+
+    def run(child: Child) -> None:
+        if os.geteuid() == 0:
+            # Whom no permission keeps out.
+            os.chown(place, 65534, 65534)
+            os.setgroups([])
+            os.setgid(65534)
+            os.setuid(65534)
+        os.umask(umask)
+        with SimplePipeQueue(place / "fifo", history=history, mode=0o640) as pq:
+            assert stat.S_IMODE(os.stat(place / "fifo").st_mode) == 0o640
+            pq.put(1)
+            assert pq.get() == 1
+
+    try:
+        assert fork(run).wait() == 0
+        assert [entry.name for entry in place.iterdir()] == ["fifo"] * history
+    finally:
+        for entry in place.iterdir():
+            entry.unlink()
         place.rmdir()
 
 
