@@ -89,8 +89,8 @@ def create(directory: int, name: str, body: bytes, mode: int) -> None:
 def read(directory: int, name: str, claim: Claim) -> bytes:
     """Return the claimed body. Its file stays, for who has read it to `remove`.
 
-    Raises `BadClaimError` when the file is missing or not as claimed (a file which is not as claimed stays
-    where it is). Any other `OSError`, as when descriptors run out, leaves the file for another try.
+    Raises `BadClaimError` when the file is missing, may not be read or is not as claimed (it stays where it is).
+    Any other `OSError`, as when descriptors run out, leaves the file for another try.
     """
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
@@ -98,8 +98,12 @@ def read(directory: int, name: str, claim: Claim) -> bytes:
     except FileNotFoundError as error:
         raise BadClaimError(f"its file {name} is missing") from error
     except OSError as error:
-        if _is_irregular(directory, name):
+        regular = _is_regular(directory, name)
+        if regular is False:
             raise BadClaimError(f"{name} is no regular file") from error
+        if regular and isinstance(error, PermissionError):
+            # The file itself refuses, not the way to it: it would refuse for ever, and hold up what comes behind.
+            raise BadClaimError(f"{name} may not be read") from error
         raise
     try:
         status = os.fstat(descriptor)
@@ -149,9 +153,9 @@ def sweep(directory: int, inode: int) -> None:
                 remove(directory, name)
 
 
-def _is_irregular(directory: int, name: str) -> bool:
-    """Whether it is known that this is no regular file. What cannot be asked now may be asked again."""
+def _is_regular(directory: int, name: str) -> bool | None:
+    """Whether this is a regular file, or None if that is not known. What cannot be asked now may be asked again."""
     try:
-        return not stat.S_ISREG(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode)
+        return stat.S_ISREG(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode)
     except OSError:
-        return False
+        return None

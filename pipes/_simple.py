@@ -468,8 +468,10 @@ class SimplePipeQueue:
             claim = _claims.Claim.unpack(payload)
             name = _claims.name_of(fifo.inode, claim.id)
             message = decode(_claims.read(fifo.directory, name, claim))
-            # Not before: who is interrupted, or out of memory, finds it again.
-            _claims.remove(fifo.directory, name)
+            # Not before: who is interrupted, or out of memory, finds it again. Where the directory may not be written
+            # any more it stays, for who sweeps: it would refuse the next try too.
+            with contextlib.suppress(PermissionError):
+                _claims.remove(fifo.directory, name)
         except _claims.BadClaimError as error:
             raise UndecodableError(str(error)) from error
         except UndecodableError:
