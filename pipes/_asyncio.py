@@ -155,8 +155,9 @@ class PipeQueue(SimplePipeQueue):
         n = checked_count(n)
         if not n:
             return []
-        first = await self.get(timeout)
-        return self._take_many(self._opened(), n, first)
+        # Before the first is taken: who closes the queue behind that does not lose it.
+        fifo = self._opened()
+        return self._take_many(fifo, n, await self.get(timeout))
 
     async def drain(self, timeout: float | None = None) -> None:  # type: ignore[override]
         """Wait until nothing is unread, up to `timeout` seconds, or as long as it takes.

@@ -382,6 +382,28 @@ def test_close_wakes_every_waiter(path: str, where: str) -> None:
     assert descriptors() == before
 
 
+def test_a_get_many_that_is_closed_delivers_what_it_has_taken(path: str) -> None:
+    class ClosedBehind(PipeQueue):
+        """Another thread closes it, as soon as the first message is taken."""
+
+        async def get(self, timeout: float | None = None) -> Any:
+            message = await super().get(timeout)
+            thread = threading.Thread(target=self.close)
+            thread.start()
+            thread.join()
+            return message
+
+    async def main() -> None:
+        with SimplePipeQueue(path, history=False) as other:
+            pq = ClosedBehind.pipequeue(path)
+            pq.put_nowait("taken")
+            pq.put_nowait("left")
+            assert await pq.get_many(5) == ["taken"]
+            assert other.get_nowait() == "left"
+
+    run(main())
+
+
 async def collect(pq: PipeQueue) -> list[Any]:
     return [message async for message in pq]
 
