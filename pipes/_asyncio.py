@@ -93,9 +93,13 @@ class PipeQueue(SimplePipeQueue):
         if fifo is not None:
             with fifo.lock:
                 self._closed = True
-                waiting, self._waiting = self._waiting, {}
-            for waiters in waiting.values():
+                waiting = list(self._waiting.items())
+            for key, waiters in waiting:
                 waiters.dismiss(fifo.closed_error())
+                # Not before: another thread's `close()` must not close the descriptor while it is watched.
+                with fifo.lock:
+                    if self._waiting.get(key) is waiters:
+                        del self._waiting[key]
         super().close()
 
     async def put(self, msg: object, timeout: float | None = None) -> None:  # type: ignore[override]
@@ -209,6 +213,7 @@ class _Waiters:
     def __init__(self, loop: asyncio.AbstractEventLoop, fifo: Fifo, event: int) -> None:
         self._loop = loop
         self._fd = fifo.fd
+        self._lock = fifo.lock
         self._futures: deque[asyncio.Future[bool]] = deque()
         self._watch: Callable[..., object] = loop.add_reader if event == select.POLLIN else loop.add_writer
         self._unwatch: Callable[[int], object] = loop.remove_reader if event == select.POLLIN else loop.remove_writer
@@ -239,10 +244,12 @@ class _Waiters:
             self._stop()
 
     def _stop(self) -> None:
-        if self._watching:
-            self._watching = False
-            if not self._loop.is_closed():
-                self._unwatch(self._fd)
+        # Under the lock: who finds that the watch has ended goes on to close the descriptor.
+        with self._lock:
+            if self._watching:
+                self._watching = False
+                if not self._loop.is_closed():
+                    self._unwatch(self._fd)
 
     def dismiss(self, error: QueueClosedError) -> None:
         """Wake everybody with `error`, and end the watch before the descriptor is closed."""
@@ -261,15 +268,18 @@ class _Waiters:
             self._loop.call_soon_threadsafe(self._dismiss, error, done)
         except RuntimeError:
             return  # it was closed just now, and watches nothing any more
-        while not done.wait(_DISMISS_PATIENCE_S) and self._loop.is_running():
-            pass
+        while not done.wait(_DISMISS_PATIENCE_S):
+            if not self._loop.is_running():
+                self._dismiss(error)
+                return
 
     def _dismiss(self, error: QueueClosedError, done: threading.Event | None = None) -> None:
-        self._stop()
-        while self._futures:
-            future = self._futures.popleft()
-            if not future.done():
-                future.set_exception(error)
+        with self._lock:
+            self._stop()
+            while self._futures:
+                future = self._futures.popleft()
+                if not future.done():
+                    future.set_exception(error)
         if done is not None:
             done.set()
 

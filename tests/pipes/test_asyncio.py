@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from monkeywrench.pipes import PipeQueue, QueueClosedError, SimplePipeQueue, UndeliveredWarning
 
-from .conftest import PATIENCE_S, Child, descriptors
+from .conftest import PATIENCE_S, Child, descriptors, eventually
 
 LONG = b"long" * 5000
 Fork = Callable[[Callable[[Child], None]], Child]
@@ -380,6 +380,72 @@ def test_close_wakes_every_waiter(path: str, where: str) -> None:
     run(main())
     assert not os.path.exists(path)
     assert descriptors() == before
+
+
+def told_to_dismiss(loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Return a list that grows with what other threads tell the loop to do."""
+    told: list[object] = []
+    tell = loop.call_soon_threadsafe
+
+    def call_soon_threadsafe(callback: Callable[..., object], *args: Any) -> asyncio.Handle:
+        handle = tell(callback, *args)
+        told.append(callback)
+        return handle
+
+    monkeypatch.setattr(loop, "call_soon_threadsafe", call_soon_threadsafe)
+    return told
+
+
+def test_closing_twice_at_once_waits_until_the_loop_has_let_go(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who comes second must not close what the loop still watches: its number may be somebody else's at once."""
+
+    async def main() -> None:
+        pq = PipeQueue.pipequeue(path, history=False)
+        get = asyncio.create_task(pq.get())
+        await until(lambda: waiting(pq) == 1)
+        loop, descriptor = asyncio.get_running_loop(), pq._in
+        assert descriptor is not None
+        told = told_to_dismiss(loop, monkeypatch)
+        first, second = threading.Thread(target=pq.close), threading.Thread(target=pq.close)
+        # The loop is busy meanwhile.
+        first.start()
+        eventually(lambda: len(told) == 1, "the first waits for the loop")
+        second.start()
+        eventually(lambda: len(told) == 2 or not second.is_alive(), "the second does too")
+        still_open = pq._in
+        await until(lambda: not first.is_alive() and not second.is_alive())
+        assert still_open == descriptor
+        assert not loop.remove_reader(descriptor)
+        with pytest.raises(QueueClosedError):
+            await get
+
+    run(main())
+    assert not os.path.exists(path)
+
+
+def test_closing_while_the_loop_stops_ends_its_watch(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pq = PipeQueue.pipequeue(path, history=False)
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(pq.get())
+    loop.run_until_complete(until(lambda: waiting(pq) == 1))
+    descriptor = pq._in
+    assert descriptor is not None
+    told = told_to_dismiss(loop, monkeypatch)
+    thread = threading.Thread(target=pq.close)
+
+    def stop() -> None:
+        loop.stop()
+        thread.start()
+        # Too late: the loop does not come to it any more.
+        eventually(lambda: len(told) == 1, "it waits for the loop")
+
+    loop.call_soon(stop)
+    loop.run_forever()
+    thread.join(PATIENCE_S)
+    assert not loop.remove_reader(descriptor)
+    with pytest.raises(QueueClosedError):
+        loop.run_until_complete(task)
+    loop.close()
 
 
 def test_a_get_many_that_is_closed_delivers_what_it_has_taken(path: str) -> None:
