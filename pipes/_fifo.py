@@ -7,8 +7,8 @@ Laws of this module:
   Who can get the exclusive lock is alone: only then are files of the dead swept, and unread messages counted;
 - a failed try for the exclusive lock loses the shared one, so it is taken again, and after that the path is
   compared with what is open;
-- every use of a descriptor's number happens under `lock`, or between `enter` and `leave`, which `close()`
-  waits for. So no number is used after it was closed, when it may be anybody's;
+- every use of a descriptor's number happens under `lock`, or by one of `users`, for whom `close()` waits. So no
+  number is used after it was closed, when it may be anybody's;
 - descriptors come into being and are closed under `_fork_guard`, so that a fork's child knows all of them.
 """
 
@@ -115,7 +115,8 @@ class Fifo:
         self._name = ""
         self._device = 0
         self._removes = False
-        self._users: set[Use] = set()
+        self.users: set[Use] = set()
+        """Who uses descriptors outside the lock. See `enter`."""
         self._left = threading.Condition(self.lock)
         self._deferred = False
         self._releasing = False
@@ -418,30 +419,23 @@ class Fifo:
         return closed_error(self.path)
 
     def enter(self, use: Use) -> None:
-        """Begin to use descriptors outside the lock. Raises `QueueClosedError` once `close()` was called."""
+        """Begin to use descriptors outside the lock. Raises `QueueClosedError` once `close()` was called.
+
+        A signal's handler may raise anywhere, also where a function of Python's begins. So whoever calls this ends the
+        use in a `finally`, with `users.discard(use)` before anything else, and then with `left()`.
+        """
         with self.lock:
             if self.closing or self.fd < 0:
                 raise self.closed_error()
-            self._users.add(use)
+            self.users.add(use)
 
-    def leave(self, use: Use) -> None:
-        """End what `enter` began, or was to begin: a signal's handler may raise in the middle of either."""
-        self._users.discard(use)
+    def left(self) -> None:
+        """Let `close()` go on, if it waits: a use has ended."""
         if self.closing:
             with self.lock:
                 self._left.notify_all()
-                if self._deferred and not self._users:
+                if self._deferred and not self.users:
                     self._release()
-
-    @contextlib.contextmanager
-    def inside(self) -> Iterator[None]:
-        """Use descriptors outside the lock for as long as the context lasts."""
-        use = Use()
-        try:
-            self.enter(use)
-            yield
-        finally:
-            self.leave(use)
 
     def wait(self, event: int, deadline: float | None) -> bool:
         """Wait until the pipe is readable (`select.POLLIN`) or writable (`POLLOUT`); say whether it is.
@@ -467,7 +461,8 @@ class Fifo:
             self._idle_polls[event].append(poll)
             return bool(ready)
         finally:
-            self.leave(use)
+            self.users.discard(use)
+            self.left()
 
     def _make_poll(self, event: int) -> select.poll:
         """Return what waits for `event` (0 for none) and for `close()`. One thread at a time may use it."""
@@ -496,14 +491,14 @@ class Fifo:
             if self.fd < 0 or self._releasing:
                 return
             self.closing = True
-            if self._users:
+            if self.users:
                 # An eventfd is one descriptor, a pipe two; nobody reads either, so it stays readable.
                 os.write(self._wake[-1], (1).to_bytes(8, sys.byteorder))
             # Of a copy: who leaves waits for no lock.
-            while self.fd >= 0 and any(user.thread != me for user in tuple(self._users)):
+            while self.fd >= 0 and any(user.thread != me for user in tuple(self.users)):
                 # Who left without a word was interrupted by a signal's handler in the middle of leaving.
                 self._left.wait(_LEAVE_PATIENCE_S)
-            if self._users:
+            if self.users:
                 self._deferred = True
             else:
                 self._release()
@@ -533,7 +528,7 @@ class Fifo:
             self.decoded.clear()
             self.buffer.clear()
             self.unclaimed.clear()
-            if not self._users:
+            if not self.users:
                 self._close_descriptors()
             self._releasing = False
         if unread:
@@ -584,7 +579,7 @@ class Fifo:
         self.abandoned = True
         self.lock = threading.RLock()
         self._left = threading.Condition(self.lock)
-        self._users.clear()
+        self.users.clear()
         self.decoded.clear()
         self.buffer.clear()
         self.skipped.clear()

@@ -325,11 +325,20 @@ class SimplePipeQueue:
     def _put_long(self, fifo: Fifo, body: bytes, timeout: float | None) -> None:
         """Put a message that is too long for a packet: its file first, then the packet with the claim."""
         deadline = deadline_after(timeout)
-        with fifo.inside():
-            if timeout == 0 and not fifo.writable:
-                self._raise_full(fifo)
+        if timeout == 0 and self.full():
+            self._raise_full(fifo)
+        self._send_long(fifo, body, deadline)
+
+    def _send_long(self, fifo: Fifo, body: bytes, deadline: float | None) -> None:
+        use = Use()
+        try:
+            # All along: `close()` waits until the file is claimed, or gone.
+            fifo.enter(use)
             with self._long_frame(fifo, body) as frame:
                 self._send_waiting(fifo, frame, deadline)
+        finally:
+            fifo.users.discard(use)
+            fifo.left()
 
     @contextlib.contextmanager
     def _long_frame(self, fifo: Fifo, body: bytes) -> Iterator[bytes]:
@@ -342,14 +351,18 @@ class SimplePipeQueue:
             ident = self._claim_prefix + next(self._claim_numbers).to_bytes(8, "big")
             frame = encode_frame(CLAIM, _claims.claim_for(body, ident).pack())
         name = _claims.name_of(fifo.inode, ident)
+        use = Use()
         try:
-            with fifo.inside():
+            try:
+                fifo.enter(use)
                 fifo.unclaimed.add(name)
-                try:
-                    _claims.create(fifo.directory, name, body, self._mode)
-                except OSError as error:
-                    error.filename = os.path.join(os.path.dirname(self._path), name)
-                    raise
+                _claims.create(fifo.directory, name, body, self._mode)
+            except OSError as error:
+                error.filename = os.path.join(os.path.dirname(self._path), name)
+                raise
+            finally:
+                fifo.users.discard(use)
+                fifo.left()
             yield frame
         except BaseException:
             with fifo.lock:
@@ -458,7 +471,8 @@ class SimplePipeQueue:
                 fifo.skipped.append(Skipped(payload, str(error)))
             finally:
                 if use is not None:
-                    fifo.leave(use)
+                    fifo.users.discard(use)
+                    fifo.left()
 
     def _message_of(self, fifo: Fifo, kind: int, payload: bytes) -> Any:
         """Return the message of a frame out of the buffer. Raises `UndecodableError` if there is none."""
@@ -549,8 +563,7 @@ class SimplePipeQueue:
                 if packet is not None:
                     self._send_waiting(fifo, packet, deadline)
                 else:
-                    with fifo.inside(), self._long_frame(fifo, body) as claim:
-                        self._send_waiting(fifo, claim, deadline)
+                    self._send_long(fifo, body, deadline)
             except (self._Full, QueueClosedError, OSError) as error:
                 raise self._partly(error, count) from None
             count += messages

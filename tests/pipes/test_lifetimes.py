@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import collections
 import contextlib
+import ctypes
 import fcntl
+import functools
 import gc
 import inspect
+import itertools
 import multiprocessing
 import os
 import pickle
@@ -19,6 +22,8 @@ import sys
 import textwrap
 import threading
 import time
+import traceback
+import types
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -349,6 +354,110 @@ def test_a_wait_that_is_interrupted_keeps_nobody_from_closing(path: str, monkeyp
     thread.join(PATIENCE_S)
     assert not thread.is_alive()
     assert not leftovers(path)
+
+
+class StopError(Exception):
+    """What a signal's handler raises."""
+
+
+def interrupted_at_every_call(work: Callable[[SimplePipeQueue], object], make: Callable[[], SimplePipeQueue]) -> int:
+    """Do some work with a queue again and again, interrupted at its first call, the second ... the last.
+
+    A signal is pending at each call that the queue makes, as the kernel makes it: its handler raises as soon as the
+    interpreter looks, when a function of Python's begins or one of C's has returned. Afterwards the queue must close,
+    in any thread, and leave nothing. Returns at how many places it was. For a fork's child: it has one thread.
+    """
+    monitoring, tool = sys.monitoring, 3  # type: ignore[attr-defined, unused-ignore]
+    event = monitoring.events.CALL
+    trip = ctypes.pythonapi.PyErr_SetInterruptEx
+    trip.argtypes, trip.restype = [ctypes.c_int] + 4 * [ctypes.py_object], None
+    # A function of C's: the interpreter does not look before it is back where the call is.
+    raise_signal = functools.partial(trip, int(signal.SIGUSR1))
+    folders = (os.path.dirname(_fifo.__file__) + os.sep, contextlib.__file__)
+    functions = [thing for thing in gc.get_objects() if isinstance(thing, types.FunctionType)]
+    codes = {thing.__code__ for thing in functions if thing.__code__.co_filename.startswith(folders)}
+    left = 0
+
+    def count(*_: object) -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            monitoring.register_callback(tool, event, raise_signal)
+
+    def handle(*_: object) -> None:
+        monitoring.register_callback(tool, event, None)
+        raise StopError
+
+    signal.signal(signal.SIGUSR1, handle)
+    monitoring.use_tool_id(tool, "interrupted_at_every_call")
+    for code in codes:
+        monitoring.set_local_events(tool, code, event)
+    warnings.simplefilter("ignore", UndeliveredWarning)
+    for turn in itertools.count():
+        pq = make()
+        left = turn + 1
+        monitoring.register_callback(tool, event, raise_signal if turn == 0 else count)
+        interrupted = None
+        try:
+            work(pq)
+        except StopError as error:
+            interrupted = error  # and with it every frame that it came through
+        monitoring.register_callback(tool, event, None)
+        closing = threading.Thread(target=pq.close, daemon=True)
+        if turn % 2:
+            pq.close()
+        else:
+            closing.start()
+            closing.join(PATIENCE_S / 3)
+        what = "".join(traceback.format_exception(interrupted)) if interrupted else "not interrupted"
+        assert not closing.is_alive(), f"close() waits for ever: {what}"
+        assert pq._in is None, f"close() has not closed it: {what}"
+        assert not leftovers(pq.path), f"left {leftovers(pq.path)}: {what}"
+        if interrupted is None:
+            return turn
+    raise AssertionError
+
+
+def put_in_vain(pq: SimplePipeQueue) -> None:
+    with contextlib.suppress(queue.Full):
+        pq.put(LONG, 0.0001)
+
+
+def get_in_vain(pq: SimplePipeQueue) -> None:
+    with contextlib.suppress(queue.Empty):
+        pq.get(0.0001)
+
+
+def fill(pq: SimplePipeQueue) -> None:
+    for message in ("x" * 3000, None):
+        with contextlib.suppress(queue.Full):
+            while True:
+                pq.put_nowait(message)
+
+
+INTERRUPTED: dict[str, tuple[Callable[[SimplePipeQueue], object], Callable[[SimplePipeQueue], object]]] = {
+    "put": (SimplePipeQueue.empty, lambda pq: pq.put(LONG)),
+    "put in vain": (fill, put_in_vain),
+    "put_many": (SimplePipeQueue.empty, lambda pq: pq.put_many([LONG])),
+    "get": (lambda pq: pq.put(LONG), lambda pq: pq.get(PATIENCE_S)),
+    "get in vain": (SimplePipeQueue.empty, get_in_vain),
+}
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="sys.monitoring came with Python 3.12")
+@pytest.mark.parametrize("what", INTERRUPTED)
+def test_who_is_interrupted_at_any_call_keeps_nobody_from_closing(path: str, fork: Fork, what: str) -> None:
+    prepare, work = INTERRUPTED[what]
+
+    def make() -> SimplePipeQueue:
+        pq = SimplePipeQueue.pipequeue(path, history=False, capacity=4096)
+        prepare(pq)
+        return pq
+
+    def run(child: Child) -> None:
+        assert interrupted_at_every_call(work, make) > 10
+
+    assert fork(run).wait() == 0
 
 
 def test_a_queue_that_is_closed_while_it_opens_is_closed(path: str) -> None:
