@@ -15,6 +15,7 @@ import contextlib
 import os
 import stat
 import struct
+from functools import partial
 from typing import Final, NamedTuple
 from zlib import crc32
 
@@ -70,9 +71,10 @@ def create(directory: int, name: str, body: bytes, mode: int) -> None:
     Raises `OSError` (no space, no permission ...).
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(name, flags, mode, dir_fd=directory)
+    opened: list[int] = []
     try:
         try:
+            descriptor = _open(opened, directory, name, flags, mode)
             os.fchmod(descriptor, mode)
             written = os.write(descriptor, body)
             if written < len(body):
@@ -80,9 +82,11 @@ def create(directory: int, name: str, body: bytes, mode: int) -> None:
                 while written < len(body):
                     written += os.write(descriptor, rest[written:])
         finally:
-            os.close(descriptor)
+            for descriptor in opened:
+                os.close(descriptor)
     except BaseException:
-        remove(directory, name)
+        if opened:
+            remove(directory, name)
         raise
 
 
@@ -93,19 +97,20 @@ def read(directory: int, name: str, claim: Claim) -> bytes:
     Any other `OSError`, as when descriptors run out, leaves the file for another try.
     """
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    opened: list[int] = []
     try:
-        descriptor = os.open(name, flags, dir_fd=directory)
-    except FileNotFoundError as error:
-        raise BadClaimError(f"its file {name} is missing") from error
-    except OSError as error:
-        regular = _is_regular(directory, name)
-        if regular is False:
-            raise BadClaimError(f"{name} is no regular file") from error
-        if regular and isinstance(error, PermissionError):
-            # The file itself refuses, not the way to it: it would refuse for ever, and hold up what comes behind.
-            raise BadClaimError(f"{name} may not be read") from error
-        raise
-    try:
+        try:
+            descriptor = _open(opened, directory, name, flags)
+        except FileNotFoundError as error:
+            raise BadClaimError(f"its file {name} is missing") from error
+        except OSError as error:
+            regular = _is_regular(directory, name)
+            if regular is False:
+                raise BadClaimError(f"{name} is no regular file") from error
+            if regular and isinstance(error, PermissionError):
+                # The file itself refuses, not the way to it: it would for ever, and hold up what comes behind.
+                raise BadClaimError(f"{name} may not be read") from error
+            raise
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise BadClaimError(f"{name} is no regular file")
@@ -124,7 +129,8 @@ def read(directory: int, name: str, claim: Claim) -> bytes:
                 left -= len(piece)
             body = b"".join(pieces)
     finally:
-        os.close(descriptor)
+        for descriptor in opened:
+            os.close(descriptor)
     if crc32(body) != claim.checksum:
         raise BadClaimError(f"the checksum of {name} is wrong")
     return body
@@ -151,6 +157,13 @@ def sweep(directory: int, inode: int) -> None:
         for name in names:
             if name.startswith(prefix):
                 remove(directory, name)
+
+
+def _open(opened: list[int], directory: int, name: str, flags: int, mode: int = 0) -> int:
+    """Open a file, and put its descriptor into `opened` too, for who must close it whatever happens."""
+    # In one step: no signal's handler comes between opening it and having its number.
+    opened.extend(map(partial(os.open, dir_fd=directory), (name,), (flags,), (mode,)))
+    return opened[-1]
 
 
 def _is_regular(directory: int, name: str) -> bool | None:

@@ -393,6 +393,7 @@ def interrupted_at_every_call(work: Callable[[SimplePipeQueue], object], make: C
     for code in codes:
         monitoring.set_local_events(tool, code, event)
     warnings.simplefilter("ignore", UndeliveredWarning)
+    before = descriptors()
     for turn in itertools.count():
         pq = make()
         left = turn + 1
@@ -413,6 +414,7 @@ def interrupted_at_every_call(work: Callable[[SimplePipeQueue], object], make: C
         assert not closing.is_alive(), f"close() waits for ever: {what}"
         assert pq._in is None, f"close() has not closed it: {what}"
         assert not leftovers(pq.path), f"left {leftovers(pq.path)}: {what}"
+        assert descriptors() == before, f"left descriptors: {what}"
         if interrupted is None:
             return turn
     raise AssertionError
