@@ -39,7 +39,8 @@ class QueueClosedError(PipeQueueError, ValueError):
 
 class QueueBusyError(PipeQueueError, OSError):
     """The pipe could not be opened: another process kept it locked, as one does for a moment while it opens
-    or closes.
+    or closes; or a signal's handler used a queue with `history=False` which it interrupted while it was being
+    opened.
 
     Nothing was changed. If the error comes back, look for a stopped process which holds the pipe open.
     """

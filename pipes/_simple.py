@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import os
 import queue
@@ -18,7 +19,7 @@ from typing import Any, ClassVar, Final, NoReturn, Self
 
 from . import _claims, _stream
 from ._codec import decode, decode_batch, encode, encode_batch, short_run
-from ._errors import ForeignBytesWarning, QueueClosedError, UndecodableError, warn
+from ._errors import ForeignBytesWarning, QueueBusyError, QueueClosedError, UndecodableError, warn
 from ._fifo import EXISTING, NEW, REUSE, Fifo, Use, closed_error, no_fork
 from ._frames import (
     BATCH,
@@ -90,6 +91,8 @@ class SimplePipeQueue:
         self._fifo: Fifo | None = None
         self._closed = False
         self._opening = threading.RLock()
+        self._making = False
+        """Whether a FIFO that should be new is being made."""
         self._claim_prefix = b""
         self._claim_numbers: Iterator[int] = itertools.count()
         self._finalizers: list[Any] = []
@@ -157,22 +160,40 @@ class SimplePipeQueue:
             if self._closed or fifo is not None:
                 raise closed_error(self._path)
             policy = REUSE if self._history else EXISTING if self._copied else NEW
+            if self._making:
+                raise QueueBusyError(
+                    errno.EBUSY,
+                    "the queue is being opened by what this signal handler interrupts, which makes the FIFO; "
+                    "nothing was put or taken",
+                    self._path,
+                )
             self._forget_finalizers()
             self._claim_prefix = os.urandom(8)
             self._claim_numbers = itertools.count()
-            self._fifo = fifo = Fifo(self._path, policy, self._capacity, self._mode)
-            self._let_go_if_closed(fifo)
-            self._finalizers.append(weakref.finalize(self, fifo.close_at_exit))
+            try:
+                self._making = policy == NEW
+                opened = Fifo(self._path, policy, self._capacity, self._mode)
+            finally:
+                self._making = False
+            self._finalizers.append(weakref.finalize(self, opened.close_at_exit))
             # A child of multiprocessing runs these, and on Python 3.11 neither atexit nor weakref.finalize.
             util = sys.modules.get("multiprocessing.util")
             if util is not None:
-                self._finalizers.append(util.Finalize(self, fifo.close_at_exit, exitpriority=0))
+                self._finalizers.append(util.Finalize(self, opened.close_at_exit, exitpriority=0))
+            # A signal's handler that used the queue meanwhile has opened it. None comes between these two lines.
+            if self._fifo is None:
+                self._fifo = opened
+            else:
+                opened.close()
+            fifo = self._fifo
+            self._let_go_if_closed(fifo)
         return fifo
 
     def _let_go_if_closed(self, fifo: Fifo) -> None:
         """Close what was opened while another thread's `close()` found nothing to close yet."""
         if self._closed:
             fifo.close()
+            self._forget_finalizers()
             raise closed_error(self._path)
 
     def _forget_finalizers(self) -> None:
@@ -184,6 +205,7 @@ class SimplePipeQueue:
         """In a fork's child: become a copy, which opens for itself at its first use."""
         self._copied = True
         self._opening = threading.RLock()
+        self._making = False
         if self._fifo is not None and self._fifo.abandoned:
             self._fifo = None
 

@@ -33,6 +33,7 @@ import pytest
 from monkeywrench.pipes import (
     ForeignBytesWarning,
     PipeQueue,
+    QueueBusyError,
     QueueClosedError,
     SimplePipeQueue,
     UndeliveredWarning,
@@ -458,6 +459,72 @@ def test_who_is_interrupted_at_any_call_keeps_nobody_from_closing(path: str, for
 
     def run(child: Child) -> None:
         assert interrupted_at_every_call(work, make) > 10
+
+    assert fork(run).wait() == 0
+
+
+def handled_while_it_opens(monkeypatch: pytest.MonkeyPatch, handle: Callable[[], object]) -> None:
+    """Have a signal's handler called once, when a queue has its FIFO open and locked, but is not open itself."""
+    real = fcntl.flock
+
+    def flock(descriptor: int, operation: int) -> None:
+        monkeypatch.setattr(fcntl, "flock", real)
+        real(descriptor, operation)
+        signal.raise_signal(signal.SIGUSR1)
+
+    signal.signal(signal.SIGUSR1, lambda *_: handle())
+    monkeypatch.setattr(fcntl, "flock", flock)
+
+
+@pytest.mark.parametrize("history", [True, False])
+def test_a_signal_handler_that_uses_the_queue_while_it_opens_leaves_one(
+    path: str, fork: Fork, monkeypatch: pytest.MonkeyPatch, history: bool
+) -> None:
+    """It opens the queue itself, unless the FIFO should be new: then there is nothing to be had yet, which is said."""
+    refused: list[str] = []
+
+    def run(child: Child) -> None:
+        before = descriptors()
+        pq = SimplePipeQueue(path, history=history)
+
+        def handle() -> None:
+            try:
+                pq.put_nowait("from the handler")
+            except QueueBusyError as error:
+                refused.append(str(error))
+
+        handled_while_it_opens(monkeypatch, handle)
+        pq.put("from outside")
+        assert pq.get() == ("from the handler" if history else "from outside")
+        assert pq.empty() is not history
+        assert ["is being opened" in said for said in refused] == [True] * (not history)
+        assert not history or pq.get() == "from outside"
+        pq.close()
+        assert descriptors() == before
+        # And nobody holds the lock.
+        alone = SimplePipeQueue.pipequeue(path)
+        alone.put(1)
+        with pytest.warns(UndeliveredWarning):
+            alone.close()
+
+    assert fork(run).wait() == 0
+
+
+def test_a_signal_handler_may_close_the_queue_that_it_has_used_while_it_opens(
+    path: str, fork: Fork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(child: Child) -> None:
+        before = descriptors()
+        pq = SimplePipeQueue(path)
+
+        def handle() -> None:
+            pq.put_nowait("from the handler")
+            pq.close()
+
+        handled_while_it_opens(monkeypatch, handle)
+        with pytest.warns(UndeliveredWarning, match="1 message was"), pytest.raises(QueueClosedError):
+            pq.put("from outside")
+        assert descriptors() == before
 
     assert fork(run).wait() == 0
 
