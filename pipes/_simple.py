@@ -7,13 +7,12 @@ import errno
 import itertools
 import os
 import queue
-import re
 import select
 import sys
 import threading
 import time
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Any, ClassVar, Final, NoReturn, Self
 
@@ -51,6 +50,9 @@ _WRITE_ATTEMPTS: Final = 100
 # How often a get looks again before it goes to sleep. To fall asleep and be woken takes longer than ten looks, and the
 # producer pays its part of it; with a single processor there is nobody to look out for.
 _SPINS: Final = 10 if (os.cpu_count() or 1) > 1 else 0
+
+
+_LONGEST_SHOWN: Final = 60
 
 
 class SimplePipeQueue:
@@ -611,7 +613,7 @@ class SimplePipeQueue:
                 try:
                     body = encode(messages[at])
                 except (TypeError, ValueError) as error:
-                    raise _at_index(error, at) from None
+                    raise _at_index(error, messages[at], at) from None
                 frame = message_frame(body)
             if frames and (frame is None or len(frame) > room):
                 packets.append((b"".join(frames), b"", count))
@@ -698,12 +700,20 @@ class SimplePipeQueue:
         raise TimeoutError(f"after {timeout:g} s {self.unread} bytes are still unread in {self._path!r}")
 
 
-def _at_index(error: TypeError | ValueError, index: int) -> Exception:
+def _at_index(error: TypeError | ValueError, message: object, index: int) -> Exception:
     """Return `error` of one message as the error of a batch."""
     text = str(error)
     if isinstance(error, TypeError):
-        # Its text names the place, which begins with "msg".
-        return TypeError(re.sub(r"\bmsg\b", f"msgs[{index}]", text, count=1) + "; none was put")
+        # Its text names a place within "msg". That may be in a key's text as well, so it is asked for once more,
+        # within what is in no text.
+        mark = os.urandom(8).hex()
+        with contextlib.suppress(ValueError):
+            try:
+                encode({mark: message})
+            except TypeError as marked:
+                before, found, after = str(marked).partition(f"msg[{mark!r}]")
+                if found:
+                    return TypeError(f"{before}msgs[{index}]{after}; none was put")
     return type(error)(f"msgs[{index}]: {text}; none was put")
 
 
@@ -715,18 +725,33 @@ def _unpickled(
     return self
 
 
+def _shown(value: Any, text_of: Callable[[Any], str] = repr) -> str:
+    """A short text for a value that is refused, whatever it is."""
+    try:
+        text = text_of(value)
+    except Exception:
+        # Python writes no number with too many digits, except in a base that is a power of two.
+        text = hex(value) if isinstance(value, int) else object.__repr__(value)
+    return text if len(text) <= _LONGEST_SHOWN else text[: _LONGEST_SHOWN - 3] + "..."
+
+
 def checked_count(n: int) -> int:
     """Return `n`, or raise the error that says what it must be."""
     if isinstance(n, bool) or not isinstance(n, int):
-        raise TypeError(f"n must be a number of messages; not {n!r}")
+        raise TypeError(f"n must be a number of messages; not {_shown(n)}")
     if n < 0:
-        raise ValueError(f"n must be 0 messages or more; not {n}")
+        raise ValueError(f"n must be 0 messages or more; not {_shown(n)}")
     return n
 
 
 def deadline_after(timeout: float | None) -> float | None:
     """Return the time on the monotonic clock when `timeout` seconds are up, or None for never."""
-    return None if timeout is None else time.monotonic() + timeout
+    if timeout is None:
+        return None
+    try:
+        return time.monotonic() + timeout
+    except OverflowError:
+        return None  # an integer over every float
 
 
 def checked_timeout(timeout: float | None) -> float | None:
@@ -735,11 +760,13 @@ def checked_timeout(timeout: float | None) -> float | None:
         return None
     if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
         raise TypeError(
-            f"timeout must be a number of seconds, or None to wait as long as it takes; not {timeout!r} "
+            f"timeout must be a number of seconds, or None to wait as long as it takes; not {_shown(timeout)} "
             "(put_nowait and get_nowait do not wait)"
         )
     if not timeout >= 0:
-        raise ValueError(f"timeout must be 0 seconds or more, or None to wait as long as it takes; not {timeout!r}")
+        raise ValueError(
+            f"timeout must be 0 seconds or more, or None to wait as long as it takes; not {_shown(timeout)}"
+        )
     return timeout
 
 
@@ -757,17 +784,18 @@ def _checked_capacity(capacity: int | None) -> int | None:
     if capacity is None:
         return None
     if isinstance(capacity, bool) or not isinstance(capacity, int):
-        raise TypeError(f"capacity must be a number of bytes, or None for the default; not {capacity!r}")
+        raise TypeError(f"capacity must be a number of bytes, or None for the default; not {_shown(capacity)}")
     if not 0 < capacity < 1 << 31:
-        raise ValueError(f"capacity must be from 1 to {(1 << 31) - 1} bytes, or None for the default; not {capacity}")
+        most = (1 << 31) - 1
+        raise ValueError(f"capacity must be from 1 to {most} bytes, or None for the default; not {_shown(capacity)}")
     return capacity
 
 
 def _checked_mode(mode: int) -> int:
     if isinstance(mode, bool) or not isinstance(mode, int):
-        raise TypeError(f"mode must be permissions such as 0o600; not {mode!r}")
+        raise TypeError(f"mode must be permissions such as 0o600; not {_shown(mode)}")
     if not 0 <= mode <= 0o777 or mode & 0o600 != 0o600:
-        raise ValueError(f"mode must be from 0o600 to 0o777, and let the owner read and write; not {mode:#o}")
+        raise ValueError(f"mode must be from 0o600 to 0o777, and let the owner read and write; not {_shown(mode, oct)}")
     return mode
 
 

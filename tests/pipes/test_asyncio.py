@@ -184,6 +184,19 @@ def test_timeouts_raise_asyncios_errors(path: str) -> None:
     run(main())
 
 
+@pytest.mark.parametrize("timeout", [float("inf"), pytest.param(10**400, id="10**400")])
+def test_any_timeout_is_taken(path: str, timeout: float) -> None:
+    async def main() -> None:
+        async with PipeQueue(path, history=False) as pq:
+            get = asyncio.create_task(pq.get(timeout))
+            await until(lambda: waiting(pq) == 1)
+            await pq.put(LONG, timeout)
+            await pq.drain(timeout)
+            assert await get == LONG
+
+    run(main())
+
+
 @pytest.mark.parametrize("timeout", [-1, "1", True, float("nan")])
 def test_a_bad_timeout_is_refused(path: str, timeout: Any) -> None:
     async def main() -> None:

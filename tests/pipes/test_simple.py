@@ -243,6 +243,15 @@ def test_many_takes_an_iterator_and_no_message(pq: SimplePipeQueue) -> None:
 def test_many_with_one_that_cannot_be_put_puts_none(pq: SimplePipeQueue) -> None:
     with pytest.raises(TypeError, match=r"msgs\[2\]\['k'\] is of type builtins.bytearray.*none was put"):
         pq.put_many([1, 2, {"k": bytearray()}])
+    # Where the key reads like a place.
+    for odd, place in [
+        ({("msg", object()): 1}, r"of msgs\[1\]\[1\] is of"),
+        ({"msg": {"msg": object()}}, r"^msgs\[1\]\['msg'\]\['msg'\] is of"),
+        ({("msg of msg", object())}, r"^the member \('msg of msg', .*\) of msgs\[1\]\[1\] is of"),
+        (object(), r"^msgs\[1\] is of"),
+    ]:
+        with pytest.raises(TypeError, match=place):
+            pq.put_many([1, odd])
     deep: list[Any] = []
     deep.append(deep)
     with pytest.raises(ValueError, match=r"msgs\[1\].*contains itself.*none was put"):
@@ -769,10 +778,44 @@ def test_a_bad_timeout_is_refused_with_the_value(pq: SimplePipeQueue, timeout: A
     assert pq.empty()
 
 
-@pytest.mark.parametrize("timeout", [float("inf"), 1e12, 0, 0.0])
+@pytest.mark.parametrize("timeout", [float("inf"), 1e12, pytest.param(10**400, id="10**400"), 0, 0.0])
 def test_any_timeout_from_zero_is_taken(pq: SimplePipeQueue, timeout: float) -> None:
     pq.put(1, timeout)
     assert pq.get(timeout) == 1
+    pq.put(LONG, timeout)
+    assert pq.get_many(1, timeout) == [LONG]
+    pq.put_many([2], timeout)
+    thread = threading.Thread(target=pq.get)
+    thread.start()
+    if timeout:
+        pq.drain(timeout)
+    thread.join()
+
+
+def test_what_is_refused_is_shown_however_long(pq: SimplePipeQueue, path: str) -> None:
+    """Python writes no number of more than some thousand digits."""
+
+    class Dumb:
+        def __repr__(self) -> str:
+            raise AttributeError("no text")
+
+    number: Any = 10**5000
+    calls: list[tuple[str, Callable[[], object]]] = [
+        ("timeout must be", lambda: pq.get(-number)),
+        ("timeout must be", lambda: pq.put(1, [number])),  # type: ignore[arg-type]
+        ("timeout must be", lambda: pq.drain(Dumb())),  # type: ignore[arg-type]
+        ("n must be", lambda: pq.get_many(-number)),
+        ("n must be", lambda: pq.get_many((number,))),  # type: ignore[arg-type]
+        ("capacity must be", lambda: SimplePipeQueue(path, capacity=number)),
+        ("capacity must be", lambda: SimplePipeQueue(path, capacity="x" * 1000)),  # type: ignore[arg-type]
+        ("mode must be", lambda: SimplePipeQueue(path, mode=number)),
+        ("mode must be", lambda: SimplePipeQueue(path, mode={number})),  # type: ignore[arg-type]
+    ]
+    for said, call in calls:
+        with pytest.raises((TypeError, ValueError), match=said) as caught:
+            call()
+        assert len(str(caught.value)) < 300
+    assert pq.empty()
 
 
 def test_an_endless_timeout_waits(pq: SimplePipeQueue) -> None:
