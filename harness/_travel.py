@@ -64,7 +64,7 @@ def _place_of(module: ModuleType) -> str | None:
     file = getattr(module, "__file__", None)
     if not packages or file is None:
         return None
-    place = os.path.dirname(os.path.abspath(file))
+    place: str = os.path.dirname(os.path.abspath(file))
     for package in reversed(packages):
         place, name = os.path.split(place)
         if name != package:

@@ -142,8 +142,9 @@ class _Run:
                     failed = error
             if status is not None:
                 done = len(self._done)
-                of = f"{done} of " if total and done <= total else ""  # a soak comes after all of them
-                self._stopped = f", stopped after {of}{count_of(total if of else done, 'trial')}"
+                # Of how many is not known where time decides, and not of use where a soak came after all of them.
+                told = f"{done} of {count_of(total, 'trial')}" if total and done <= total else count_of(done, "trial")
+                self._stopped = f", stopped after {told}"
         finally:
             self._finish(show)
         if failed is not None:
