@@ -195,8 +195,11 @@ def decode_batch(data: bytes) -> list[Any]:
 
 
 def batch_length(data: bytes) -> int:
-    """Return how many messages a batch says that it has."""
-    return _head(data, 0)[1] if data and data[0] in _ARRAY_HEADS else 0
+    """Return how many messages a batch says that it has, or how many its bytes can hold if it says more."""
+    if not data or data[0] not in _ARRAY_HEADS:
+        return 0
+    start, items = _head(data, 0)
+    return min(items, max(0, len(data) - start))
 
 
 # -- encoding ------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import struct
 import tracemalloc
 import uuid
 from collections import OrderedDict
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import pytest
@@ -60,6 +61,16 @@ def shape(value: Any) -> Any:
     if kind is dict:
         return ("dict", [(shape(key), shape(item)) for key, item in value.items()])
     return (kind.__name__, value)
+
+
+@contextlib.contextmanager
+def memory_below(limit: int) -> Iterator[None]:
+    tracemalloc.start()
+    try:
+        yield
+        assert tracemalloc.get_traced_memory()[1] < limit
+    finally:
+        tracemalloc.stop()
 
 
 @given(messages)
@@ -237,7 +248,7 @@ def test_depth_is_allowed_up_to_the_limit(wrap: Any) -> None:
         codec.encode(wrap(message))
 
 
-@pytest.mark.parametrize("size", [10, 1000])
+@pytest.mark.parametrize("size", [100, 1000])
 def test_elements_are_allowed_up_to_the_limit(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     monkeypatch.setattr(codec, "MAX_ELEMENTS", size)
     fits = (*range(size - 1),)
@@ -321,14 +332,17 @@ def test_hostile_depth_is_undecodable_and_does_not_crash(code: int, arrays: int)
 
 
 def test_a_length_that_lies_takes_no_memory() -> None:
-    tracemalloc.start()
-    try:
+    with memory_below(1_000_000):
         for data in (b"\xdd\x7f\xff\xff\xff", b"\xdf\x7f\xff\xff\xff", ext(1, b"\xdd\x7f\xff\xff\xff")):
             with pytest.raises(UndecodableError):
                 codec.decode(data)
-        assert tracemalloc.get_traced_memory()[1] < 1_000_000
-    finally:
-        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("head", [b"\xdd\xff\xff\xff\xff", b"\xdc\xff\xff", b"\x9f"])
+def test_a_batch_is_believed_no_more_messages_than_its_bytes_can_hold(head: bytes) -> None:
+    assert codec.batch_length(head) == 0
+    assert codec.batch_length(head[:1]) == 0
+    assert codec.batch_length(head + b"\x00\x00") == 2
 
 
 def test_elements_are_counted_inside_of_extension_types(monkeypatch: pytest.MonkeyPatch) -> None:
