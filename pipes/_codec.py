@@ -131,10 +131,13 @@ def _pack(message: Any) -> bytes:
 
 def _encode_refused(message: object, error: TypeError) -> bytes:
     """Encode what `_pack` refused with this error, or raise why it cannot be."""
-    _refuse_unknown(message)
     _refused_again(partial(_pack, message), error)
+    _refuse_unknown(message)
     # All types are known, so it was a string with lone surrogates that ormsgpack refused.
-    return _encode_odd(message)
+    try:
+        return _encode_odd(message)
+    except TypeError as again:
+        raise _refused_again(partial(_encode_odd, message), again) from None
 
 
 def decode(data: bytes) -> Any:
@@ -319,9 +322,8 @@ def _cause_of(error: Exception) -> BaseException | None:
     """Return why ormsgpack failed with this error; None if nobody knows, for the hook had not even begun."""
     noted = getattr(_noted, "error", None)
     _noted.error = None
-    if noted is None and not str(error).startswith(_HOOK_FAILED):
-        return error
-    return noted
+    # Where no hook has failed, a note is an old one.
+    return noted if str(error).startswith(_HOOK_FAILED) else error
 
 
 def _refused_again(work: Callable[[], object], error: Exception) -> BaseException:

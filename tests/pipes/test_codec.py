@@ -280,6 +280,29 @@ def test_bytes_are_allowed_up_to_the_limit(monkeypatch: pytest.MonkeyPatch) -> N
     assert len(codec.decode(codec.encode(b"x" * 997))) == 997
 
 
+# -- what others do meanwhile --------------------------------------------------------------------------------
+
+
+def test_what_a_handler_raises_while_an_odd_message_is_packed_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    errors = [KeyboardInterrupt()]
+
+    def interrupted(code: int, data: bytes) -> codec.Ext:
+        if code == codec._INT and errors:
+            raise errors.pop()
+        return codec.ormsgpack.Ext(code, data)
+
+    monkeypatch.setattr(codec, "Ext", interrupted)
+    message = ("\ud800", [1 << 100])
+    with pytest.raises(KeyboardInterrupt):
+        codec.encode(message)
+    assert codec.decode(codec.encode(message)) == message
+
+
+def test_what_an_earlier_call_has_left_is_not_raised() -> None:
+    codec._noted.error = SystemExit()
+    assert codec.decode(codec.encode(("\ud800",))) == ("\ud800",)
+
+
 # -- bytes from anybody --------------------------------------------------------------------------------------
 
 
