@@ -32,7 +32,7 @@ from __future__ import annotations
 
 import struct
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any, Final, NoReturn
 
@@ -73,9 +73,13 @@ _LEAVES: Final = frozenset({str, bytes, int, float, complex, bool, type(None)})
 _CONTAINERS: Final = frozenset({tuple, list, dict, set, frozenset})
 _KNOWN: Final = _LEAVES | _CONTAINERS
 _are_leaves = _LEAVES.issuperset
-_are_known = _KNOWN.issuperset
+_STRINGS: Final = frozenset({str, bytes})
+_SMALL: Final = _LEAVES - _STRINGS
+_MUTABLE: Final = frozenset({list, dict})
+_SETS: Final = frozenset({set, frozenset})
 _FEW: Final = 8
 _SHORT: Final = 1000
+_LONG: Final = 1 << 16  # from here on a string or a message may take much memory
 _are_str = frozenset({str}).issuperset
 
 # Without these, ormsgpack would pack a tuple as a list. Exactness of all other types was checked before.
@@ -87,12 +91,17 @@ def encode(message: object) -> bytes:
     """Return the bytes of `message`.
 
     Raises `TypeError` for a type that cannot be kept, naming its place (`msg[2]['k']`); `MessageTooDeepError`
-    beyond `MAX_DEPTH` levels; `MessageTooLargeError` beyond `MAX_BYTES` or `MAX_ELEMENTS`.
+    beyond `MAX_DEPTH` levels; `MessageTooLargeError` beyond `MAX_BYTES` or `MAX_ELEMENTS`. Of a message that another
+    thread changes meanwhile, some parts are as before and some as after.
     """
     # A short tuple of leaves is what most messages are: it goes first, with nothing called that need not be.
     if type(message) is tuple and len(message) <= _FEW:
         for item in message:
-            if type(item) not in _LEAVES:
+            kind = type(item)
+            if kind is str:
+                if len(item) > _LONG:
+                    break
+            elif kind not in _SMALL and (kind is not bytes or len(item) > _LONG):
                 break
         else:
             try:
@@ -118,15 +127,46 @@ def _encode(message: object) -> bytes:
 def _pack(message: Any) -> bytes:
     """Encode what ormsgpack can. Raises `TypeError` for the rest, and for a type that is not known."""
     kind = type(message)
-    if kind in _LEAVES or (kind is tuple and _are_leaves(map(type, message))):
+    leaves = (message,) if kind in _LEAVES else message if kind is tuple else None
+    if leaves is not None and _are_leaves(kinds := {*map(type, leaves)}):
+        _refuse_long(_length(leaves, kinds))
         return packb(message, _extend, _FLAT)
-    if not _check(message):
+    plain, inner = _check(message)
+    if not plain:
         return _encode_odd(message)
-    if kind is tuple:
-        return packb(list(message), _extend, _NESTED)
+    # While the hook runs, another thread may change a list that ormsgpack is in the middle of, which would crash it. So
+    # it gets copies, unless it needs no hook: then nothing runs in between.
+    if kind not in _SETS and inner <= _MUTABLE:
+        try:
+            return _pack_with(None, message)
+        except TypeError:
+            pass  # for an int beyond 64 bits, say
+    if inner & _MUTABLE:
+        message = _own(message)
+    elif kind in _MUTABLE:
+        message = message.copy()
+    return _pack_with(_extend, message)
+
+
+def _pack_with(hook: Callable[[Any], Any] | None, message: Any) -> bytes:
+    """Pack a container of which ormsgpack can walk every list and dict by itself."""
+    if type(message) is tuple:
+        return packb(list(message), hook, _NESTED)
+    if type(message) is list:
+        return packb(Ext(_LIST, packb(message, hook, _NESTED)))
+    return packb(message, hook, _NESTED)
+
+
+def _own(value: Any) -> Any:
+    """Return `value` with a copy of every list and dict in it."""
+    kind = type(value)
+    if kind is dict:
+        return {key: item if type(item) in _LEAVES else _own(item) for key, item in value.items()}
     if kind is list:
-        return packb(Ext(_LIST, packb(message, _extend, _NESTED)))
-    return packb(message, _extend, _NESTED)
+        return [item if type(item) in _LEAVES else _own(item) for item in value]
+    if kind is tuple and not _are_leaves(map(type, value)):
+        return tuple([_own(item) for item in value])
+    return value  # a set holds nothing that can change
 
 
 def _encode_refused(message: object, error: TypeError) -> bytes:
@@ -228,37 +268,75 @@ def _extend(value: Any) -> Ext:
         raise
 
 
-def _check(message: object) -> bool:
-    """Say whether ormsgpack can walk `message` by itself: every key of every dict a `str`.
+def _check(message: object) -> tuple[bool, set[type]]:
+    """Say whether ormsgpack can walk `message` by itself: every key of every dict a `str`. And what is nested in it.
 
-    Raises `TypeError` when a type is unknown (`encode` then finds its place), and the two limits' errors.
+    Raises `TypeError` when a type is unknown (`encode` then finds its place), and the limits' errors.
     Level by level, so that neither a container in itself nor one that holds the same one twice, twice, twice,
-    takes long.
+    takes long. What a level holds is counted before it is looked at.
     """
-    plain = True
     if type(message) not in _KNOWN:
         raise TypeError
+    plain = True
+    inner: set[type] = set()
     level: list[Any] = [message]
-    elements = 1
+    elements, length = 1, 0
     for _ in range(MAX_DEPTH):
         below: list[Any] = []
         for container in level:
             elements += len(container)
+            if elements > MAX_ELEMENTS:
+                raise _too_many()
+            items = container
             if type(container) is dict:
-                if not _are_str(map(type, container)):
-                    plain = False
-                    below += _containers(container)
-                below += _containers(container.values())
-            elif not _are_leaves(map(type, container)):
-                below += _containers(container)
+                items = container.values()
+                for key in container:
+                    if type(key) is str:
+                        length += len(key)
+                    else:
+                        plain = False
+                        below.append(key)
+            if len(items) > _FEW:
+                kinds = {*map(type, items)}
+                length += _length(items, kinds)
+                if not _LEAVES.issuperset(kinds):
+                    below += [item for item in items if type(item) not in _LEAVES]
+            else:
+                for item in items:
+                    kind = type(item)
+                    if kind is str or kind is bytes:
+                        length += len(item)
+                    elif kind not in _SMALL:
+                        below.append(item)
+        if not plain:
+            length += _length(below, {*map(type, below)})
+            below = [key for key in below if type(key) not in _LEAVES]
+        _refuse_long(length)
         if not below:
-            return plain
-        if elements > MAX_ELEMENTS:
-            raise _too_many()
+            return plain, inner
+        kinds = {*map(type, below)}
+        if not _CONTAINERS.issuperset(kinds):
+            raise TypeError
+        inner |= kinds
         level = below
     raise MessageTooDeepError(
         f"the message is nested more than {MAX_DEPTH} levels deep, or contains itself; put its parts"
     )
+
+
+def _length(items: Collection[Any], kinds: set[type]) -> int:
+    """Return how many bytes the strings among items of these types have at least, when encoded."""
+    if _SMALL.issuperset(kinds):
+        return 0
+    if _STRINGS.issuperset(kinds):
+        return sum(map(len, items))
+    return sum([len(item) for item in items if type(item) in _STRINGS])
+
+
+def _refuse_long(length: int) -> None:
+    """Refuse a message whose strings are too long together, before memory is used up to pack it."""
+    if length > MAX_BYTES:
+        raise _too_long(length)
 
 
 def _too_many() -> MessageTooLargeError:
@@ -267,11 +345,10 @@ def _too_many() -> MessageTooLargeError:
     )
 
 
-def _containers(values: Iterable[Any]) -> list[Any]:
-    """Return the containers among `values`, after making sure that all types are known."""
-    if not _are_known(map(type, values)):
-        raise TypeError
-    return [value for value in values if type(value) in _CONTAINERS]
+def _too_long(length: int) -> MessageTooLargeError:
+    return MessageTooLargeError(
+        f"the message is {length} bytes or more when encoded, over the limit of {MAX_BYTES}; put its parts"
+    )
 
 
 def _encode_odd(message: Any) -> bytes:
@@ -410,9 +487,7 @@ def _short(value: object) -> str:
 
 def _refuse_large(encoded: bytes) -> None:
     if len(encoded) > MAX_BYTES:
-        raise MessageTooLargeError(
-            f"the message is {len(encoded)} bytes when encoded, over the limit of {MAX_BYTES}; put its parts"
-        )
+        raise _too_long(len(encoded))
     if _elements_beyond(encoded, MAX_ELEMENTS):
         raise _too_many()
 

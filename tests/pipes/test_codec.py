@@ -7,6 +7,9 @@ import datetime
 import enum
 import math
 import struct
+import subprocess
+import sys
+import textwrap
 import tracemalloc
 import uuid
 from collections import OrderedDict
@@ -61,6 +64,13 @@ def shape(value: Any) -> Any:
     if kind is dict:
         return ("dict", [(shape(key), shape(item)) for key, item in value.items()])
     return (kind.__name__, value)
+
+
+def in_a_process(code: str) -> None:
+    """Run what could crash the interpreter."""
+    code = "from monkeywrench.pipes import MessageTooLargeError, _codec as codec\n" + textwrap.dedent(code)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @contextlib.contextmanager
@@ -238,6 +248,17 @@ def test_a_message_that_doubles_at_each_level_is_refused_soon(monkeypatch: pytes
         codec.encode(message)
 
 
+@pytest.mark.parametrize("item", [[], 0, {}, (), "", {"k": 1}, {1: 1}])
+@pytest.mark.parametrize("wrap", [lambda x: [x] * 1000, lambda x: dict.fromkeys(map(str, range(1000)), x)])
+def test_a_message_that_holds_the_same_one_a_thousand_times_is_refused_at_once(
+    monkeypatch: pytest.MonkeyPatch, item: Any, wrap: Any
+) -> None:
+    monkeypatch.setattr(codec, "MAX_ELEMENTS", 10_000)
+    message = wrap(wrap(item))
+    with memory_below(300_000), pytest.raises(MessageTooLargeError, match="elements"):
+        codec.encode(message)
+
+
 @pytest.mark.parametrize("wrap", [lambda x: [x], lambda x: (x,), lambda x: {"k": x}, lambda x: {1: x}])
 def test_depth_is_allowed_up_to_the_limit(wrap: Any) -> None:
     message: Any = 1
@@ -250,6 +271,7 @@ def test_depth_is_allowed_up_to_the_limit(wrap: Any) -> None:
 
 @pytest.mark.parametrize("size", [100, 1000])
 def test_elements_are_allowed_up_to_the_limit(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    monkeypatch.setattr(codec, "_LONG", 0)
     monkeypatch.setattr(codec, "MAX_ELEMENTS", size)
     fits = (*range(size - 1),)
     encoded = codec.encode(fits)
@@ -271,6 +293,7 @@ def test_one_long_string_is_one_element(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_bytes_are_allowed_up_to_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(codec, "_LONG", 0)
     monkeypatch.setattr(codec, "MAX_ELEMENTS", 10)
     monkeypatch.setattr(codec, "MAX_BYTES", 1000)
     with pytest.raises(MessageTooLargeError, match="over the limit of 1000"):
@@ -278,6 +301,24 @@ def test_bytes_are_allowed_up_to_the_limit(monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(UndecodableError, match="over the limit of 1000"):
         codec.decode(b"\xc5" + struct.pack(">H", 998) + b"x" * 998)
     assert len(codec.decode(codec.encode(b"x" * 997))) == 997
+
+
+def test_what_would_be_too_long_is_refused_before_it_is_packed() -> None:
+    in_a_process("""
+        import resource
+        resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
+        long, text = bytes(200 << 20), "x" * (100 << 20)
+        for message in [
+            (long,) * 8, (long,) * 20, [long] * 8, {"k": [long] * 8}, [{n: long} for n in range(8)], [(1, (long,))] * 8,
+            [{long: 1}] * 8, [{text: 1}] * 11, {n: text for n in range(11)}, frozenset((n, long) for n in range(8)),
+        ]:
+            try:
+                codec.encode(message)
+            except MessageTooLargeError as error:
+                assert "over the limit" in str(error)
+            else:
+                raise AssertionError
+    """)
 
 
 # -- what others do meanwhile --------------------------------------------------------------------------------
@@ -301,6 +342,34 @@ def test_what_a_handler_raises_while_an_odd_message_is_packed_is_raised(monkeypa
 def test_what_an_earlier_call_has_left_is_not_raised() -> None:
     codec._noted.error = SystemExit()
     assert codec.decode(codec.encode(("\ud800",))) == ("\ud800",)
+
+
+def test_a_message_that_another_thread_changes_crashes_nobody() -> None:
+    in_a_process("""
+        import sys
+
+        def profile(frame, event, arg):
+            if event == "call" and frame.f_code is codec._extend.__code__:
+                inner.clear()
+
+        def items(): return [(n, "item" * n) for n in range(500)]
+        def ints(): return [n << 100 for n in range(500)]
+        def pairs(): return {"k%d" % n: (n,) for n in range(500)}
+        changed = 0
+        for make in (items, ints, pairs):
+            for wrap in (
+                lambda x: x, lambda x: [x], lambda x: (1, x), lambda x: {"k": x}, lambda x: [(x, 1j)],
+                lambda x: {1: x}, lambda x: ["\\ud800", [x]],
+            ):
+                inner = make()
+                message = wrap(inner)
+                sys.setprofile(profile)
+                encoded = codec.encode(message)
+                sys.setprofile(None)
+                changed += not inner
+                assert codec.decode(encoded) == wrap(make())
+        assert changed >= 15, changed
+    """)
 
 
 # -- bytes from anybody --------------------------------------------------------------------------------------
@@ -369,6 +438,7 @@ def test_a_batch_is_believed_no_more_messages_than_its_bytes_can_hold(head: byte
 
 
 def test_elements_are_counted_inside_of_extension_types(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(codec, "_LONG", 0)
     monkeypatch.setattr(codec, "MAX_ELEMENTS", 100)
     for code in (1, 2, 3, 4, 5):
         with pytest.raises(UndecodableError, match="more than 100 elements"):
