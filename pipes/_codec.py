@@ -6,7 +6,7 @@ Laws of this module:
 - what `encode` accepts, `decode` gives back equal and of the same types at every depth; everything else is
   refused at `encode`, with the place where it sits;
 - `decode` takes bytes from anybody: it executes nothing, holds no more than the limits allow, and raises
-  `UndecodableError` and nothing else.
+  `UndecodableError` and nothing else. (It may take long: a dict of ints of one hash is as slow as in Python.)
 
 The format is MessagePack. What MessagePack does not know travels in extension types:
 
@@ -34,6 +34,7 @@ import struct
 import threading
 from collections.abc import Callable, Collection
 from functools import partial
+from threading import get_ident
 from typing import Any, Final, NoReturn
 
 import ormsgpack
@@ -187,16 +188,14 @@ def decode(data: bytes) -> Any:
     that no stack or memory is left to decode with, says nothing about the bytes, and is raised as it is.
     """
     try:
-        if len(data) > MAX_ELEMENTS:
-            if len(data) > MAX_BYTES:
-                raise UndecodableError(f"{len(data)} bytes are over the limit of {MAX_BYTES}")
-            if _elements_beyond(data, MAX_ELEMENTS):
-                raise UndecodableError(f"more than {MAX_ELEMENTS} elements")
-        value = unpackb(data, ext_hook=_revive)
+        if len(data) > MAX_DEPTH and (len(data) > _LONG or get_ident() != _MAIN_THREAD):
+            value = _unpack_checked(data)
+        else:
+            value = unpackb(data, ext_hook=_revive)
     except UndecodableError:
         raise
     except Exception as error:
-        cause = _refused_again(partial(unpackb, data, ext_hook=_revive), error)
+        cause = _refused_again(partial(_unpack_checked, data), error)
         raise UndecodableError(f"not a message: {cause}") from cause
     # Only a bare array is a tuple: a list came as an extension type, whose first byte is another.
     if type(value) is list and data[0] in _ARRAY_HEADS:
@@ -228,6 +227,8 @@ def encode_batch(messages: list[Any]) -> bytes | None:
 def decode_batch(data: bytes) -> list[Any]:
     """Return the messages of a batch. Raises `UndecodableError`, and nothing else, for any other bytes, as `decode`."""
     try:
+        if get_ident() != _MAIN_THREAD:
+            _refuse_deep(data, _HEADS_IN_BATCH)
         messages = _array(unpackb(data, ext_hook=_revive))
     except UndecodableError:
         raise
@@ -495,6 +496,7 @@ def _refuse_large(encoded: bytes) -> None:
 # -- decoding ------------------------------------------------------------------------------------------------
 
 _ARRAY_HEADS: Final = frozenset([*range(0x90, 0xA0), 0xDC, 0xDD])
+_CONTAINER_HEADS: Final = _ARRAY_HEADS | frozenset([*range(0x80, 0x90), 0xDE, 0xDF])
 
 
 def _revive_with(unpack: Callable[[bytes], Any]) -> Callable[[int, bytes], Any]:
@@ -511,8 +513,7 @@ def _revive_with(unpack: Callable[[bytes], Any]) -> Callable[[int, bytes], Any]:
             if code == _FROZENSET:
                 return frozenset(_array(unpack(data)))
             if code == _DICT:
-                items = _array(unpack(data))
-                return dict(zip(items[::2], items[1::2], strict=True))
+                return _dict_of(_array(unpack(data)))
             if code == _LIST:
                 return _array(unpack(data))
             if code == _INT:
@@ -545,9 +546,8 @@ def _array(value: Any) -> list[Any]:
 
 
 def _unpack_measured(data: bytes) -> Any:
-    # An extension type holds an array: two levels here for one of the message.
-    if len(data) > 2 * MAX_DEPTH and _deeper_than(data, 2 * MAX_DEPTH):
-        _undecodable(f"nested more than {MAX_DEPTH} levels deep")
+    if len(data) > MAX_DEPTH and _deeper_than(data, MAX_DEPTH):
+        _undecodable(_TOO_DEEP)
     return unpackb(data, ext_hook=_revive_measured)
 
 
@@ -563,10 +563,100 @@ _revive_measured: Final = _revive_with(_unpack_below)
 _revive_inner: Final = _revive_with(_unpack_measured)
 _revive: Final = _revive_with(_unpack_inner)
 
+_TOO_DEEP: Final = f"nested more than {MAX_DEPTH} levels deep"
+
+# Those two levels, of a thousand arrays in each other each, take less than a megabyte of stack. The main thread has
+# more; what another thread has nobody knows, so there they are measured as well.
+_MAIN_THREAD: Final = threading.main_thread().ident
+# More than a batch has, one for each message; and so many levels fit.
+_HEADS_IN_BATCH: Final = 300
+
+
+def _unpack_checked(data: bytes) -> Any:
+    """Unpack a message that may be long or deep."""
+    if len(data) > MAX_ELEMENTS:
+        if len(data) > MAX_BYTES:
+            _undecodable(f"{len(data)} bytes are over the limit of {MAX_BYTES}")
+        if _elements_beyond(data, MAX_ELEMENTS):
+            _undecodable(f"more than {MAX_ELEMENTS} elements")
+    if get_ident() != _MAIN_THREAD:
+        _refuse_deep(data, MAX_DEPTH)
+    return unpackb(data, ext_hook=_revive) if len(data) <= _LONG else _unpack_long(data)
+
+
+def _refuse_deep(data: bytes, heads: int) -> None:
+    # Most have too few bytes that could be heads of containers to be deep, which is seen at once.
+    few = len(data) <= _LONG and len(data.translate(None, _NO_NESTING_HEADS)) <= heads
+    if not few and _deeper_than(data, MAX_DEPTH):
+        _undecodable(_TOO_DEEP)
+
+
+# ormsgpack hands a copy of its data to the hook. Of a long extension type in a long extension type in a long ... all
+# copies would be there at once. So those are put off until ormsgpack has done with what is around them.
+
+
+class _Late:
+    """A long extension type that is decoded later."""
+
+    __slots__ = ("code", "data")
+
+    def __init__(self, code: int, data: bytes) -> None:
+        self.code = code
+        self.data = data
+
+    def take(self) -> bytes:
+        """Return the data, and hold it no longer."""
+        data, self.data = self.data, b""
+        return data
+
+    def revive(self, levels: int) -> Any:
+        """Return the value, which is nested so many levels deep in others that are long."""
+        if levels > MAX_DEPTH:
+            _undecodable(_TOO_DEEP)
+        return _MAKERS[self.code](_array(_unpack_long(self.take(), levels)))
+
+
+def _dict_of(items: list[Any]) -> dict[Any, Any]:
+    return dict(zip(items[::2], items[1::2], strict=True))
+
+
+_MAKERS: Final[dict[int, Callable[[list[Any]], Any]]] = {
+    _TUPLE: tuple,
+    _SET: set,
+    _FROZENSET: frozenset,
+    _DICT: _dict_of,
+    _LIST: list,
+}
+
+
+def _unpack_long(data: bytes, levels: int = 0) -> Any:
+    """Unpack with what is long put off, then that."""
+    late: list[_Late] = []
+
+    def put_off(code: int, data: bytes) -> Any:
+        if len(data) <= _LONG or code not in _MAKERS:
+            return _revive(code, data)
+        late.append(_Late(code, data))
+        return late[-1]
+
+    value = unpackb(data, ext_hook=put_off)
+    del data  # what was put off has its own
+    if type(value) is _Late:
+        return value.revive(levels + 1)
+    containers = [value] if late else []
+    while containers:
+        container = containers.pop()
+        for place, item in container.items() if type(container) is dict else enumerate(container):
+            if type(item) is _Late:
+                container[place] = item.revive(levels + 1)
+            elif type(item) in _MUTABLE:
+                containers.append(item)
+    return value
+
 
 # -- a walk over MessagePack which builds nothing ------------------------------------------------------------
 
-_NESTING_CODES: Final = frozenset({_TUPLE, _SET, _FROZENSET, _DICT, _LIST})
+_NESTING_CODES: Final = frozenset(_MAKERS)
 
 
 def _fixed(head: int) -> tuple[int, int]:
@@ -644,22 +734,37 @@ def _elements_beyond(data: bytes, limit: int) -> bool:
     return False
 
 
+# Of each head: the bytes up to the next one where it is a leaf of a fixed length, otherwise 0.
+_STEPS: Final = [0 if skip < 0 or items else 1 + skip for skip, items in _HEADS]
+_NO_NESTING_HEADS: Final = bytes(
+    head for head in range(256) if _STEPS[head] or head not in _CONTAINER_HEADS | _EXT_FIXED.keys() | {0xC7, 0xC8, 0xC9}
+)
+
+
 def _deeper_than(data: bytes, limit: int) -> bool:
     """Say whether containers in `data` are nested more than `limit` levels deep."""
     at, end = 0, len(data)
-    left: list[int] = []  # how many items each open container still waits for
+    waiting: list[int] = []  # how many items each container around this one waits for
+    items = 1  # how many this one waits for
     while at < end:
-        at, items = _head(data, at)
-        if items:
-            left.append(items)
-            if len(left) > limit:
-                return True
+        step = _STEPS[data[at]]
+        if step:
+            at += step
         else:
-            while left:
-                left[-1] -= 1
-                if left[-1]:
-                    break
-                left.pop()
-            else:
-                break
+            extension = data[at] not in _CONTAINER_HEADS
+            at, held = _head(data, at)
+            if held:
+                # An extension type and the array that it holds are one level.
+                if extension and data[at : at + 1] and data[at] in _ARRAY_HEADS:
+                    continue
+                waiting.append(items)
+                if len(waiting) > limit:
+                    return True
+                items = held
+                continue
+        items -= 1
+        while not items:
+            if not waiting:
+                return False
+            items = waiting.pop() - 1
     return False

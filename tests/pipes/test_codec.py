@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 import textwrap
+import threading
 import tracemalloc
 import uuid
 from collections import OrderedDict
@@ -421,6 +422,87 @@ def test_hostile_depth_is_undecodable_and_does_not_crash(code: int, arrays: int)
         data = ext(code, b"\x91" * (arrays or 1) + data)
     with pytest.raises(UndecodableError):
         codec.decode(data)
+
+
+@pytest.mark.parametrize("code", [1, 2, 3, 4, 5])
+def test_hostile_depth_of_what_is_long_is_undecodable(code: int) -> None:
+    data = b"\xc4\x01x" + b"\xc5\xff\xff" + b"x" * 0xFFFF
+    for _ in range(300):
+        data = ext(code, b"\x92" + data)
+        data += b"\xc0"
+    with pytest.raises(UndecodableError):
+        codec.decode(data)
+
+
+def test_plain_depth_is_no_crash_in_a_thread_whose_stack_is_small() -> None:
+    in_a_process("""
+        import threading
+        from monkeywrench.pipes._errors import UndecodableError
+
+        def read():
+            for data in [
+                b"\\x91" * 1023 + b"\\xc0", b"\\x81\\xa1k" * 1023 + b"\\xc0", b"\\x92\\x07" * 1023 + b"\\xc0" * 1024,
+                b"\\xc8\\x04\\x00\\x05" + b"\\x91" * 1023 + b"\\xc0", b"\\x91" * 1023 + b"\\xc0" * 70000,
+            ]:
+                for decode in (codec.decode, codec.decode_batch):
+                    try:
+                        decode(data)
+                    except UndecodableError as error:
+                        refused.append(error)
+
+        refused = []
+        threading.stack_size(256 * 1024)
+        thread = threading.Thread(target=read)
+        thread.start()
+        thread.join()
+        assert len(refused) == 10, refused
+    """)
+
+
+def in_a_thread(work: Any, *args: Any) -> Any:
+    results: list[Any] = []
+    thread = threading.Thread(target=lambda: results.append(work(*args)))
+    thread.start()
+    thread.join()
+    return results[0]
+
+
+@pytest.mark.parametrize("wrap", [lambda x: [x], lambda x: (x,), lambda x: {"k": x}, lambda x: {1: x}])
+@pytest.mark.parametrize("leaf", [1, "x" * 100_000], ids=["short", "long"])
+def test_depth_is_allowed_up_to_the_limit_in_any_thread(wrap: Any, leaf: object) -> None:
+    message: Any = leaf
+    for _ in range(codec.MAX_DEPTH):
+        message = wrap(message)
+    assert shape(in_a_thread(codec.decode, codec.encode(message))) == shape(message)
+
+
+def test_many_containers_are_not_deep_in_any_thread() -> None:
+    messages = [(n, "x", n << 100) for n in range(200)]
+    assert in_a_thread(codec.decode, codec.encode(messages)) == messages
+    assert in_a_thread(codec.decode_batch, codec.encode_batch(messages)) == messages
+    assert in_a_thread(codec.decode, codec.encode(tuple(messages))) == tuple(messages)
+
+
+@given(messages)
+def test_what_is_put_off_comes_out_as_it_went_in(message: Any) -> None:
+    encoded = codec.encode(message)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(codec, "_LONG", 0)
+        put_off = codec._unpack_long(encoded)
+    assert shape(put_off) == shape(codec.unpackb(encoded, ext_hook=codec._revive))
+
+
+@pytest.mark.parametrize(
+    "wrap", [lambda x: (x,), lambda x: frozenset({x}), lambda x: [({"k": x},)], lambda x: {1: x}, lambda x: ((1, x), 2)]
+)
+def test_what_is_long_and_nested_is_held_a_few_times_only(wrap: Any) -> None:
+    message = b"x" * 1_000_000
+    for _ in range(30):
+        message = wrap(message)
+    encoded = codec.encode(message)
+    with memory_below(4_000_000):
+        decoded = codec.decode(encoded)
+    assert decoded == message
 
 
 def test_a_length_that_lies_takes_no_memory() -> None:
