@@ -34,7 +34,6 @@ import struct
 import threading
 from collections.abc import Callable, Collection
 from functools import partial
-from threading import get_ident
 from typing import Any, Final, NoReturn
 
 import ormsgpack
@@ -188,10 +187,7 @@ def decode(data: bytes) -> Any:
     that no stack or memory is left to decode with, says nothing about the bytes, and is raised as it is.
     """
     try:
-        if len(data) > MAX_DEPTH and (len(data) > _LONG or get_ident() != _MAIN_THREAD):
-            value = _unpack_checked(data)
-        else:
-            value = unpackb(data, ext_hook=_revive)
+        value = unpackb(data, ext_hook=_revive) if len(data) <= _LONG else _unpack_checked(data)
     except UndecodableError:
         raise
     except Exception as error:
@@ -227,8 +223,6 @@ def encode_batch(messages: list[Any]) -> bytes | None:
 def decode_batch(data: bytes) -> list[Any]:
     """Return the messages of a batch. Raises `UndecodableError`, and nothing else, for any other bytes, as `decode`."""
     try:
-        if get_ident() != _MAIN_THREAD:
-            _refuse_deep(data, _HEADS_IN_BATCH)
         messages = _array(unpackb(data, ext_hook=_revive))
     except UndecodableError:
         raise
@@ -565,30 +559,15 @@ _revive: Final = _revive_with(_unpack_inner)
 
 _TOO_DEEP: Final = f"nested more than {MAX_DEPTH} levels deep"
 
-# Those two levels, of a thousand arrays in each other each, take less than a megabyte of stack. The main thread has
-# more; what another thread has nobody knows, so there they are measured as well.
-_MAIN_THREAD: Final = threading.main_thread().ident
-# More than a batch has, one for each message; and so many levels fit.
-_HEADS_IN_BATCH: Final = 300
-
 
 def _unpack_checked(data: bytes) -> Any:
-    """Unpack a message that may be long or deep."""
+    """Unpack a message that may be long."""
     if len(data) > MAX_ELEMENTS:
         if len(data) > MAX_BYTES:
             _undecodable(f"{len(data)} bytes are over the limit of {MAX_BYTES}")
         if _elements_beyond(data, MAX_ELEMENTS):
             _undecodable(f"more than {MAX_ELEMENTS} elements")
-    if get_ident() != _MAIN_THREAD:
-        _refuse_deep(data, MAX_DEPTH)
-    return unpackb(data, ext_hook=_revive) if len(data) <= _LONG else _unpack_long(data)
-
-
-def _refuse_deep(data: bytes, heads: int) -> None:
-    # Most have too few bytes that could be heads of containers to be deep, which is seen at once.
-    few = len(data) <= _LONG and len(data.translate(None, _NO_NESTING_HEADS)) <= heads
-    if not few and _deeper_than(data, MAX_DEPTH):
-        _undecodable(_TOO_DEEP)
+    return _unpack_long(data)
 
 
 # ormsgpack hands a copy of its data to the hook. Of a long extension type in a long extension type in a long ... all
@@ -736,9 +715,6 @@ def _elements_beyond(data: bytes, limit: int) -> bool:
 
 # Of each head: the bytes up to the next one where it is a leaf of a fixed length, otherwise 0.
 _STEPS: Final = [0 if skip < 0 or items else 1 + skip for skip, items in _HEADS]
-_NO_NESTING_HEADS: Final = bytes(
-    head for head in range(256) if _STEPS[head] or head not in _CONTAINER_HEADS | _EXT_FIXED.keys() | {0xC7, 0xC8, 0xC9}
-)
 
 
 def _deeper_than(data: bytes, limit: int) -> bool:

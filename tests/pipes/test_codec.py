@@ -434,31 +434,6 @@ def test_hostile_depth_of_what_is_long_is_undecodable(code: int) -> None:
         codec.decode(data)
 
 
-def test_plain_depth_is_no_crash_in_a_thread_whose_stack_is_small() -> None:
-    in_a_process("""
-        import threading
-        from monkeywrench.pipes._errors import UndecodableError
-
-        def read():
-            for data in [
-                b"\\x91" * 1023 + b"\\xc0", b"\\x81\\xa1k" * 1023 + b"\\xc0", b"\\x92\\x07" * 1023 + b"\\xc0" * 1024,
-                b"\\xc8\\x04\\x00\\x05" + b"\\x91" * 1023 + b"\\xc0", b"\\x91" * 1023 + b"\\xc0" * 70000,
-            ]:
-                for decode in (codec.decode, codec.decode_batch):
-                    try:
-                        decode(data)
-                    except UndecodableError as error:
-                        refused.append(error)
-
-        refused = []
-        threading.stack_size(256 * 1024)
-        thread = threading.Thread(target=read)
-        thread.start()
-        thread.join()
-        assert len(refused) == 10, refused
-    """)
-
-
 def in_a_thread(work: Any, *args: Any) -> Any:
     results: list[Any] = []
     thread = threading.Thread(target=lambda: results.append(work(*args)))
