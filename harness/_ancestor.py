@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from . import _nemesis, _root, _stacks, _system
-from ._files import QUEUE_DIRECTORY, ROOT_STACK_FILE, SURROUNDINGS_FILE
+from ._files import QUEUE_DIRECTORY, ROOT_STACK_FILE
 from ._wakeup import Wakeup
 
 LONGEST_PACKET = 1 << 16
@@ -100,7 +100,6 @@ class _Ancestor:
                     other.close()
                 self._wakeup.close()
                 sys.path[:] = path
-                _adopt(Path(directory, SURROUNDINGS_FILE))
                 status = main(Path(directory), channel, ancestor)
             finally:
                 os._exit(status)
@@ -131,7 +130,8 @@ class _Ancestor:
     def _abort(self, directory: str) -> None:
         for pid, (running, _) in self._roots.items():
             if running == directory:
-                stacks = _stacks.of(pid, Path(directory, ROOT_STACK_FILE))
+                told = Path(directory, ROOT_STACK_FILE)  # by a trial's root alone
+                stacks = _stacks.of(pid, told) if told.exists() else []
                 self._where[pid] = _nemesis.trim(stacks[-1]) if stacks else []
                 _kill_group(pid)
 
@@ -142,18 +142,6 @@ class _Ancestor:
         _root.end_children()
         for directory in directories:
             shutil.rmtree(directory, ignore_errors=True)
-
-
-def _adopt(surroundings: Path) -> None:
-    """Take over the client's environment and working directory, if they have changed since it started this process."""
-    try:
-        changed = json.loads(surroundings.read_text())
-    except FileNotFoundError:
-        return
-    os.environ.clear()
-    os.environ.update(changed["environment"])
-    if changed["directory"] is not None:
-        os.chdir(changed["directory"])
 
 
 def _kill_group(pid: int) -> None:

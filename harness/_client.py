@@ -209,7 +209,7 @@ def _is_inherited(descriptor: int) -> bool:
 
 def _surroundings() -> dict[str, Any]:
     """Return what a child would inherit that a test may change: environment and working directory."""
-    with contextlib.suppress(FileNotFoundError):  # it has been removed
+    with contextlib.suppress(OSError):  # it has been removed, say
         return {"environment": dict(os.environ), "directory": os.getcwd()}
     return {"environment": dict(os.environ), "directory": None}
 

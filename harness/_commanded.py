@@ -21,6 +21,7 @@ from typing import Any
 
 from . import _forked, _gate, _stacks, _system
 from ._files import QUEUE_DIRECTORY, STACK_SUFFIX
+from ._loading import loading
 from .adapters import Adapter
 
 CRASHED = 70
@@ -72,7 +73,8 @@ def serve(adapter: bytes, places: Sequence[str], directory: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as channel:
         with address_in(directory) as address:
             channel.connect(address)
-        (queue,) = pickle.loads(adapter)
+        with loading():
+            (queue,) = pickle.loads(adapter)
         _Stage(queue, directory, channel).serve()
 
 

@@ -1,10 +1,10 @@
 """A peer's events, in shared memory backed by a file: what it did survives its SIGKILL, and its reader's.
 
 An event is appended first and counted afterwards, so that a kill in between costs that event and no other.
-The file begins with five numbers of eight bytes, in the machine's own order: the count of the bytes that are whole, a
-word on the system call that the peer is in, the fault that stops it, whether it has told how it ended, and whether
-there was no room for what it did. Records of one size follow. The few that have a text say where it is; texts grow from
-the end of the file towards its beginning.
+The file begins with six numbers of eight bytes, in the machine's own order: the count of the bytes that are whole, a
+word on the system call that the peer is in, the fault that stops it, whether it has told how it ended, whether there
+was no room for what it did, and until when a fault delays it. Records of one size follow. The few that have a text say
+where it is; texts grow from the end of the file towards its beginning.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from ._errors import HistoryError
 
 # The numbers are written through a view, which stores each at once. struct.pack_into would clear the bytes first
 # and then set them one by one: a kill in between would lose the whole log.
-_WHOLE, _CALL, _FAULT, _ENDED, _FULL = range(5)
-_HEAD = 40
+_WHOLE, _CALL, _FAULT, _ENDED, _FULL, _DELAYED = range(6)
+_HEAD = 48
 # Time in ns, code, process, producer, number, where the text is (0: none). With the time first, and its most
 # significant byte first, records in the order of their bytes are in the order of time: histories are merged by that.
 RECORD = struct.Struct(">QBHHII")
@@ -170,6 +170,14 @@ class Recorder:
         """Return the fault of which word was left."""
         return self._numbers[_FAULT]
 
+    def leave_delay(self, seconds: float) -> None:
+        """Leave word that a fault delays the peer for so long from now on."""
+        self._numbers[_DELAYED] = time.monotonic_ns() + int(seconds * 1e9)
+
+    def is_delayed(self) -> bool:
+        """Return whether a fault delays the peer."""
+        return self._numbers[_DELAYED] > time.monotonic_ns()
+
     def note_exit(self, **how: Any) -> None:
         """Record how the peer ends. That is told then: its parent need not."""
         self.note(f="exit", **how)
@@ -189,7 +197,7 @@ class Recorder:
 
     def count(self, code: int) -> int:
         """Return how many events of a kind there are."""
-        return self._map[_HEAD : self.whole()][_CODE_AT :: RECORD.size].count(code)
+        return self._map[_HEAD + _CODE_AT : self.whole() : RECORD.size].count(code)
 
     def whole(self) -> int:
         """Return how many bytes of events there are: it grows whenever the peer does something."""
@@ -202,7 +210,7 @@ class Log:
     def __init__(self, path: str) -> None:
         self._file = open(path, "rb", buffering=0)
         head = self._file.read(_HEAD)
-        numbers = memoryview(head).cast("Q") if len(head) == _HEAD else (_HEAD, 0, 0, 0, 0)
+        numbers = memoryview(head).cast("Q") if len(head) == _HEAD else (_HEAD, 0, 0, 0, 0, 0)
         self._whole: int = max(numbers[_WHOLE], _HEAD)
         self._capacity = os.fstat(self._file.fileno()).st_size
 

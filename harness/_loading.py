@@ -17,11 +17,11 @@ _loading = False
 def loading() -> Iterator[None]:
     """Have ``check`` raise for as long as the context lasts."""
     global _loading
-    _loading = True
+    before, _loading = _loading, True
     try:
         yield
     finally:
-        _loading = False
+        _loading = before
 
 
 def check() -> None:

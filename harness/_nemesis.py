@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any
+from zlib import crc32
 
 from . import _gate
 from ._eventlog import Recorder
@@ -370,6 +371,7 @@ class Nemesis:
             packet=transfers and reads and _in_packets(args[0]),
             inside=self._inside,
             stack=_caller(sys._getframe()),
+            path=_path(sys._getframe()),
         )
 
     def _strike_all(self, is_here: Callable[[int, Fault], bool]) -> None:
@@ -423,9 +425,12 @@ class Nemesis:
                     posix=posix and fault.posix,
                     **({"tears": True} if tears else {}),
                     stack=own_frames(sys._getframe()),
+                    path=_path(sys._getframe()),
                 )
             if fault.pause_s is not None:
                 self._events.leave_fault(index)
+            if fault.delay_s:
+                self._events.leave_delay(fault.delay_s)
             self._struck[index] = fault
             with self._lock:
                 self._unfelt[index] += 1
@@ -482,6 +487,16 @@ def _caller(frame: FrameType | None) -> list[dict[str, Any]]:
     while frame is not None and is_own(frame.f_code.co_filename):
         frame = frame.f_back
     return [] if frame is None else [place(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name)]
+
+
+def _path(frame: FrameType | None) -> int:
+    """Return a number that is the same for calls which come by the same lines, as far as the innermost few say."""
+    lines: list[str] = []
+    while frame is not None and len(lines) < MOST_FRAMES:
+        if not is_own(frame.f_code.co_filename):
+            lines.append(f"{frame.f_code.co_filename}:{frame.f_lineno}")
+        frame = frame.f_back
+    return crc32("\n".join(lines).encode(errors="surrogateescape"))
 
 
 def own_frames(frame: FrameType | None) -> list[dict[str, Any]]:

@@ -13,14 +13,18 @@ no queue can make it hang in the middle. How it goes on follows from who is aliv
 
 That is the heal: it ends an orderly trial at once, and proves that the queue still works for newcomers.
 
+A queue for so many consumers and no more gets the fresh one when there is room for it.
+
 A queue may hand out the last message before others: one that promises no order, or none among producers. So when all
-have ended and more is missing than the plan's kills may cost, one more consumer drains the queue: it takes what comes,
-until all is there or nothing comes for a while, and ends at a last message that is put only then.
+have ended and more is missing than the dead may have taken along, one more consumer drains the queue: it takes what
+comes, until all is there or nothing comes for a while, and ends at a last message that is put only then.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
+import json
 import math
 import os
 import pickle
@@ -47,6 +51,7 @@ from ._files import (
     ROOT_OUTPUT_FILE,
     ROOT_STACK_FILE,
     STACK_SUFFIX,
+    SURROUNDINGS_FILE,
 )
 from ._found import MAKER, Found
 from ._latch import Latch, Permits
@@ -54,7 +59,7 @@ from ._loading import loading
 from ._outside import Outside
 from ._wakeup import Wakeup
 from .adapters import Adapter, load
-from .faults import Delay, Shrink
+from .faults import Shrink
 from .plan import (
     DRAIN_CONSUMER,
     HEAL_CONSUMER,
@@ -89,6 +94,7 @@ def main(directory: Path, control: socket.socket, ancestor: int) -> int:
         _system.die_with_parent(ancestor, signal.SIGHUP)
         _system.adopt_orphans()
         _system.redirect(directory / ROOT_OUTPUT_FILE)
+        adopt_surroundings(directory)
         _stacks.tell(directory / ROOT_STACK_FILE)  # an adapter's make() or destroy() may not return
         with Wakeup(signal.SIGCHLD) as wakeup:
             _Trial(directory, control, wakeup).run()
@@ -108,6 +114,18 @@ def main(directory: Path, control: socket.socket, ancestor: int) -> int:
 
 def orphaned(_number: int, _frame: object) -> None:
     raise Orphaned
+
+
+def adopt_surroundings(directory: Path) -> None:
+    """Take over the client's environment and working directory, if they have changed since it started the ancestor."""
+    try:
+        changed = json.loads((directory / SURROUNDINGS_FILE).read_text())
+    except FileNotFoundError:
+        return
+    os.environ.clear()
+    os.environ.update(changed["environment"])
+    if changed["directory"] is not None:
+        os.chdir(changed["directory"])
 
 
 class Parent:
@@ -159,7 +177,10 @@ class _Trial:
         self._one_by_one = bool(self._plan.faults)
         self._received_last = 0
         self._drained: Latch | None = None  # of the consumer that drains the queue, once there is one
-        self._seen_asleep = ""
+        self._seen_draining: tuple[int, str] = 0, ""
+        # How many messages those that were killed may have taken along, and whether one of them was putting one.
+        self._excused: float = 0
+        self._was_put_in_part = False
         self._harness_kills = False
         self._interrupted = False
         self._parent = Parent()
@@ -268,7 +289,7 @@ class _Trial:
             self._events()
             watch.look()
             self._reap()
-            if self._outside.act():
+            if self._outside.act() or any(recorder.is_delayed() for recorder in self._recorders.values()):
                 watch.moved()
             now = (
                 len(self._alive),
@@ -278,11 +299,15 @@ class _Trial:
             if now != seen:
                 seen = now
                 watch.moved()
-            if watch.pausing():
+            if self._drained is not None and self._is_draining():
+                if self._looks_drained(watch):
+                    self._drained.open()
+                    watch.moved()
+            elif watch.pausing():
                 self._end_permits()
-            if self._is_draining() and self._has_drained(watch):
-                watch.moved()
-            if (watch.still() and not self._is_draining()) or self._interrupted:
+            if self._drained is not None and watch.still():
+                return  # the heal is over, and showed what it could: to drain is a favour, and no test
+            if watch.still() or self._interrupted:
                 self._tell_where("where" if self._interrupted else "stuck", watch)
                 return
             if watch.over():
@@ -305,7 +330,7 @@ class _Trial:
             self._lift()
             # It opens the queue before the last of the others closes it: some queues keep nothing that nobody holds.
             self._start(HEAL_CONSUMER, 0)
-            if not producers:
+            if not producers and not self._last_begin.is_open:
                 self._put_last_messages()  # once everybody is ready; to start both at once saves a while
             return
         if HEAL_CONSUMER in self._recorders or not is_room:
@@ -329,15 +354,18 @@ class _Trial:
             return
         self._lift()
         self._has_ended = False
-        permits = self._permits
-        if permits is None:
-            permits = self._permits = Permits()
-            self._start(f"{HEAL_PRODUCERS}{self._last_messages}", self._most, self._last_messages)
         messages = 1 if self._one_by_one else consumers
-        permits.give(messages)
+        self._last_permits().give(messages)
         self._last_messages += messages
         if not self._one_by_one:
             self._end_permits()
+
+    def _last_permits(self) -> Permits:
+        """Return what the producer of last messages may do; start one if there is none."""
+        if self._permits is None:
+            self._permits = Permits()
+            self._start(f"{HEAL_PRODUCERS}{self._last_messages}", self._most, self._last_messages)
+        return self._permits
 
     def _is_putting(self) -> bool:
         """Whether the producer of last messages has yet to put one that it may, or to close the queue."""
@@ -353,46 +381,57 @@ class _Trial:
             self._permits = None
 
     def _drain(self) -> bool:
-        """Have one more consumer drain the queue, if there was none and all that can be missing is not; return whether
-        there is one.
+        """Have one more consumer drain the queue, if none has and more is missing than the dead may have taken along;
+        return whether there is one now. With it opens a producer, which puts nothing yet: some queues open in pairs.
         """
-        excused = self._costs("consumer", self._stage.adapter.guarantees.killed_consumer_may_cost)
-        excused += self._costs("producer", self._stage.adapter.guarantees.killed_producer_may_cost)
-        if self._drained is not None or self._missing() <= excused:
+        if self._drained is not None or self._is_balanced() or self._missing() <= self._excused:
             return False
         self._drained = Latch()
         self._one_by_one = True
         self._has_ended = True
         self._start(DRAIN_CONSUMER, 0)
-        return True
-
-    def _has_drained(self, watch: _Watch) -> bool:
-        """Look whether the queue is drained, and return it; its consumer ends at the next last message then."""
-        if self._missing() > 0 and watch.idle_s() < _DRAINED_S:
-            if self._stage.adapter.guarantees.order == "none":
-                return False  # it may hand out once more, after a while, what somebody took and did not confirm
-            pid = next(iter(self._alive), 0)
-            used = _system.asleep(pid)
-            before, self._seen_asleep = self._seen_asleep, f"{used} {self._recorders[DRAIN_CONSUMER].whole()}"
-            if not used or before != self._seen_asleep or watch.idle_s() < _TICK_S:
-                return False
-        if self._drained is not None:
-            self._drained.open()
+        self._last_permits()
         return True
 
     def _is_draining(self) -> bool:
         return self._drained is not None and not self._drained.is_open
 
-    def _costs(self, role: str, each: int | None) -> float:
-        """Return how many messages the plan's kills of a role may cost."""
-        killed = sum(fault.final and fault.peer.startswith(role) for fault in self._plan.faults)
-        return killed * (math.inf if each is None else each) if killed else 0
+    def _looks_drained(self, watch: _Watch) -> bool:
+        """Whether all is there, or nothing comes any more, as far as can be seen."""
+        pid = next((pid for pid, part in self._alive.items() if part.name == DRAIN_CONSUMER), None)
+        if pid is None:
+            return True
+        before, whole = self._seen_draining, self._recorders[DRAIN_CONSUMER].whole()
+        used = _system.asleep(pid)
+        self._seen_draining = whole, used
+        if whole != before[0] and not self._missing():
+            return True
+        if self._stage.adapter.guarantees.order == "none":
+            # It may hand out once more, after a while, what somebody took and did not confirm.
+            return watch.idle_s() > max(_DRAINED_S, self._plan.patience_s)
+        asleep = bool(used) and before == self._seen_draining and watch.idle_s() > _TICK_S
+        return asleep or watch.idle_s() > _DRAINED_S
+
+    def _is_balanced(self) -> bool:
+        """Whether all is there for certain, by the numbers of events alone, which is quick."""
+        if self._stage.adapter.guarantees.duplicates or self._was_put_in_part:
+            return False
+        put = got = 0
+        for name, recorder in self._recorders.items():
+            put += recorder.count(log.ENQUEUE_OK) if not name.startswith(HEAL_PRODUCERS) else 0
+            got += recorder.count(log.DEQUEUE_OK)
+        return put == got - self._received_last
 
     def _missing(self) -> int:
         """Return how many messages of the workload have been put and not been received."""
-        logs = self._recorders.items()
-        put = sum(log_.count(log.ENQUEUE_OK) for name, log_ in logs if not name.startswith(HEAL_PRODUCERS))
-        return put - sum(log_.count(log.DEQUEUE_OK) for _, log_ in logs) + self._received_last
+        return len(self._messages(log.ENQUEUE_OK) - self._messages(log.DEQUEUE_OK))
+
+    def _messages(self, code: int) -> set[tuple[int, int]]:
+        """Return the messages of the workload of which there is such an event."""
+        heal = producer_indices(self._plan)[HEAL_PRODUCER]
+        paths = [str(self._directory / f"{name}{LOG_SUFFIX}") for name in self._recorders]
+        records = itertools.chain.from_iterable(map(log.read_records, paths))
+        return {(each.producer, each.number) for each in records if each.code == code and each.producer != heal}
 
     def _count(self, role: str, names: Iterable[str] | None = None) -> int:
         """Return how many peers of a role are alive, of all or of those named."""
@@ -458,6 +497,8 @@ class _Trial:
         code = os.waitstatus_to_exitcode(status)
         # A consumer ends in order when it has received a last message.
         self._received_last += part.role == _peer.CONSUMER and code == 0
+        if code != 0:
+            self._excuse(part)
         output = _stacks.tail(self._directory / f"{part.name}{OUTPUT_SUFFIX}")
         if output:
             self._notes.note(f="output", process=part.name, text=output)
@@ -473,6 +514,18 @@ class _Trial:
             )
         elif not self._recorders[part.name].exit_is_noted():
             self._notes.note(f="exit", process=part.name, code=code, untold=True)
+
+    def _excuse(self, part: _peer.Part) -> None:
+        """Take note of what a peer that did not end in order may have taken along."""
+        recorder, guarantees = self._recorders[part.name], self._stage.adapter.guarantees
+        cost: float | None = 0
+        if part.role == _peer.PRODUCER:
+            done = recorder.count(log.ENQUEUE_OK) + recorder.count(log.ENQUEUE_FAIL)
+            self._was_put_in_part |= recorder.count(log.ENQUEUE_INVOKE) > done
+            cost = guarantees.killed_producer_may_cost
+        elif recorder.count(log.DEQUEUE_INVOKE) > recorder.count(log.DEQUEUE_OK) + recorder.count(log.DEQUEUE_FAIL):
+            cost = guarantees.killed_consumer_may_cost
+        self._excused += math.inf if cost is None else cost
 
     def _tell_where(self, f: str, watch: _Watch) -> None:
         """Ask every peer that should move where it is: nobody has for too long, or nobody wants to wait any more."""
@@ -517,10 +570,6 @@ class _Watch:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        # Who is in a delay of the plan's is not stuck.
-        self._patience_s = plan.patience_s + max(
-            (each.seconds for each in plan.faults if isinstance(each, Delay)), default=0
-        )
         self._began = self._last = self._looked = time.monotonic()
         self._seen_still_s = 0.0
 
@@ -538,7 +587,7 @@ class _Watch:
         return time.monotonic() - self._last
 
     def still(self) -> bool:
-        return self._seen_still_s > self._patience_s
+        return self._seen_still_s > self._plan.patience_s
 
     def pausing(self) -> bool:
         # A fresh producer of last messages takes less than it takes to notice that one is needed.

@@ -32,7 +32,7 @@ from ._files import LOG_SUFFIX, NEMESIS_SUFFIX, ROOT_OUTPUT_FILE, STACK_SUFFIX
 from ._loading import loading
 from ._nemesis import Nemesis
 from ._outside import Outside
-from ._root import Orphaned, Parent, end_children, orphaned
+from ._root import Orphaned, Parent, adopt_surroundings, end_children, orphaned
 from ._wakeup import Wakeup
 from .faults import Fault, Scene
 
@@ -61,6 +61,7 @@ def main(directory: Path, channel: socket.socket, ancestor: int) -> int:
         _system.die_with_parent(ancestor, signal.SIGHUP)
         _system.adopt_orphans()
         _system.redirect(directory / ROOT_OUTPUT_FILE)
+        adopt_surroundings(directory)
         settings = json.loads((directory / SETTINGS_FILE).read_text())
         planned = tuple(faults.from_json(fields) for fields in settings["faults"])
         with Wakeup(signal.SIGCHLD) as wakeup:

@@ -126,9 +126,10 @@ class History:
                 raise HistoryError(f"{source}, line {number}: {error}") from None
         if header is None:
             raise HistoryError(f"{source}: empty; a history begins with its header")
-        if announced is not None and announced != len(events):
+        if announced is not None and (announced is True or announced != len(events)):
             raise HistoryError(
-                f"{source}: its header tells of {announced!r} events, and {len(events)} are there: the rest is cut off"
+                f"{source}: its header tells of {announced!r} events, and {len(events)} are there; a history has all "
+                "of them, and no others"
             )
         return cls(*header, events)
 
@@ -206,6 +207,7 @@ _SHAPES: dict[str, _Shape] = {
         "posix?": _TRUTH,
         "tears?": _TRUTH,
         "stack?": _STACK,
+        "path?": _WHOLE,
         "call?": _CALL,
     },
     "missed": {"fault": _WHOLE, "why": _TEXT, "impossible?": _TRUTH},
@@ -224,6 +226,7 @@ _SHAPES: dict[str, _Shape] = {
         "packet": _TRUTH,
         "inside?": _INSIDE,
         "stack": _STACK,
+        "path?": _WHOLE,
     },
     "output": {"text": _TEXT},
     "grown": {"opened": _WHOLE, "now": _WHOLE},

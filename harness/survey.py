@@ -8,7 +8,7 @@ import dataclasses
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from . import runner
@@ -40,6 +40,7 @@ class CountedCall:
     posix: whether a POSIX system can cut it. It cuts no write of at most ``PIPE_BUF`` bytes to a pipe.
     packet: whether it read a whole packet, of which nothing returns a part.
     where: the line of code that made it; empty if that is the harness's own.
+    path: is the same for calls that came by the same lines of code; by which a waiting peer's came rests on timing.
     """
 
     peer: str
@@ -51,11 +52,16 @@ class CountedCall:
     posix: bool
     packet: bool
     where: str
+    path: int = field(default=0, compare=False)
 
     @property
     def operation(self) -> str:
         """The operation without its number: ``open``, ``put``, ``get`` or ``close``; else ``between``."""
-        return self.inside.partition(" ")[0] or "between"
+        return _operation(self.inside)
+
+
+def _operation(inside: str | None) -> str:
+    return (inside or "").partition(" ")[0] or "between"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,20 +77,18 @@ class CrashPoint:
     @property
     def alike(self) -> tuple[object, ...]:
         """What it has in common with points that are the same place in the peer's program, at other times."""
-        return self._seen_at(self.call.operation, self.call.where)
+        return self._seen_at(self.call.operation, self.call.path)
 
     def struck_alike(self, verdict: Verdict) -> tuple[object, ...] | None:
         """Return the same of where the peer was when it was killed, or None if it was not."""
+        kill = len(verdict.history.plan.faults) - 1
         for event in verdict.history.events:
-            if event.f == "strike":
-                stack = event.value.get("stack")
-                return self._seen_at(
-                    (event.value.get("inside") or "").partition(" ")[0], frame(stack[-1]) if stack else ""
-                )
+            if event.f == "strike" and event.value["fault"] == kill:
+                return self._seen_at(_operation(event.value.get("inside")), event.value.get("path"))
         return None
 
-    def _seen_at(self, operation: str, where: str) -> tuple[object, ...]:
-        return self.call.peer, operation, where, self.at.kind, self.at.after, self.at.byte is None
+    def _seen_at(self, operation: str, path: int | None) -> tuple[object, ...]:
+        return self.call.peer, operation, path, self.at.kind, self.at.after, self.at.byte is None
 
     @property
     def place(self) -> str:

@@ -7,6 +7,7 @@ remembered or written down between the one who puts it and the one who gets it.
 from __future__ import annotations
 
 import random
+import select
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,8 +18,9 @@ from .guarantees import KEPT_TYPES
 LARGE = (4096, 4097, 5000, 8192, 12_000)
 # One large payload in so many is longer than a pipe at its default size, or than two.
 HUGE, HUGE_EVERY = (70_000, 140_000), 16
+_PIPE_BUF = getattr(select, "PIPE_BUF", 512)
 # Sizes of payloads that are long, while the message is still shorter than PIPE_BUF, whichever way it is encoded.
-MEDIUM = (200, 255, 256, 600, 1500, 3600)
+MEDIUM = (200, 255, 256, *(_PIPE_BUF * part // 4096 for part in (600, 1500, 2800)))
 _MOST_SMALL = 64
 _MOST_MEDIUM = max(MEDIUM) // 2  # of noise, which has two digits a byte
 # Each producer is so many turns further than the one before it.

@@ -74,6 +74,11 @@ class Fault:
         return None
 
     @property
+    def delay_s(self) -> float:
+        """For how many seconds this has its peer wait, whenever it strikes."""
+        return 0.0
+
+    @property
     def error(self) -> OSError | None:
         """The error that the call fails with, or None."""
         return None

@@ -59,6 +59,10 @@ class Delay(Fault):
         Fault.__post_init__(self)
         check_seconds(seconds=self.seconds)
 
+    @property
+    def delay_s(self) -> float:
+        return self.seconds
+
     def __str__(self) -> str:
         return f"{self.peer} delayed {self.at}, by {self.seconds:g} s"
 

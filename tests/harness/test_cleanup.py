@@ -157,6 +157,21 @@ def test_module_that_runs_a_trial_of_its_own_queue_when_it_is_imported_is_refuse
     assert left_at(place) == []
 
 
+def test_machine_that_runs_when_its_module_is_imported_is_refused(monkeypatch, tmp_path):
+    (tmp_path / "theirs.py").write_text(
+        "from hypothesis.stateful import run_state_machine_as_test\n"
+        "from monkeywrench.harness.adapters.pipes import SimplePipeQueueAdapter\n"
+        "from monkeywrench.harness.machine import QueueMachine\n"
+        "class Mine(SimplePipeQueueAdapter): pass\n"
+        "class Machine(QueueMachine): adapter = Mine()\n"
+        "run_state_machine_as_test(Machine)\n"
+    )
+    command = [sys.executable, "-c", "import theirs"]
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path, timeout=60)
+    assert "HarnessError: the stage ended when it was asked to make" in done.stderr
+    assert done.returncode == 1
+
+
 def test_what_the_starter_blocked_or_ignored_is_no_peers_affair():
     program = """if True:
         import signal

@@ -332,7 +332,10 @@ def test_pause_goes_on_whatever_else_befalls_the_peer():
 @pytest.mark.parametrize("stand_still", [Trial.pause, Trial.delay])
 def test_standing_still_for_longer_than_the_patience_is_not_stuck(stand_still):
     trial = Trial(seed=3, messages=20, patience_s=0.5)
-    verdict = stand_still(trial, "producer-0", at=messages(5), seconds=1).run()
+    for at in (messages(5), messages(6)):
+        stand_still(trial, "producer-0", at=at, seconds=0.7)
+    stand_still(trial, "producer-0", at=messages(5), seconds=0.7)  # the two at one place wait one after the other
+    verdict = trial.run()
     assert verdict.valid, verdict
 
 

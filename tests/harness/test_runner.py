@@ -834,6 +834,65 @@ def test_queue_that_hands_out_the_last_message_before_others_loses_none(queue):
     assert verdict.counts["received"] == 60
 
 
+class Keeps(Pile):
+    """The same, where the first message goes out when there is no other."""
+
+    guarantees = Guarantees(order="none", killed_consumer_may_cost=0, gate=())
+
+    def waiting(self):
+        found = super().waiting()
+        return found[:-1] or found
+
+
+@pytest.mark.parametrize("replace", [True, False])
+def test_what_a_consumer_that_dies_between_two_gets_has_left_is_not_lost(replace):
+    trial = Trial(Keeps(), producers=2, consumers=2, messages=20)
+    verdict = trial.kill("consumer-0", at=messages(3), replace=replace).run()
+    assert verdict.valid, verdict
+
+
+class OpensInPairs(Adapter):
+    """A FIFO whose ends wait for each other, for one consumer at a time; one of its messages may get lost."""
+
+    guarantees = Guarantees(most_consumers=1)
+
+    def __init__(self, loses=None):
+        self.loses = loses
+
+    def make(self, directory):
+        self.path = directory / "queue.fifo"
+        os.mkfifo(self.path)
+
+    def open(self, role):
+        return open(self.path, "rb" if role == "consumer" else "wb", buffering=0)
+
+    def put(self, end, message):
+        if message[1] != self.loses:
+            end.write(pickle.dumps(message).ljust(4096))
+
+    def get(self, end):
+        while not (data := end.read(4096)):
+            time.sleep(0.001)  # the end of the file, until another producer opens it
+        return pickle.loads(data)
+
+    def close(self, end):
+        end.close()
+
+    def destroy(self):
+        self.path.unlink()
+
+
+def test_newcomer_has_the_queue_open_before_a_last_message_is_put():
+    for _ in range(5):
+        verdict = Trial(OpensInPairs(), messages=10, large_every=0).run()
+        assert verdict.valid, verdict
+
+
+def test_queue_whose_ends_wait_for_each_other_is_drained_as_well():
+    verdict = Trial(OpensInPairs(loses=5), messages=10, large_every=0, patience_s=20).run()
+    assert [finding.kind for finding in verdict.findings] == ["lost"], verdict
+
+
 class OneAtATime(SimplePipeQueueAdapter):
     """A queue with room for one consumer at a time, who says so."""
 
