@@ -375,7 +375,7 @@ def interrupted_at_every_call(work: Callable[[SimplePipeQueue], object], make: C
     # A function of C's: the interpreter does not look before it is back where the call is.
     raise_signal = functools.partial(trip, int(signal.SIGUSR1))
     folders = (os.path.dirname(_fifo.__file__) + os.sep, contextlib.__file__)
-    functions = [thing for thing in gc.get_objects() if isinstance(thing, types.FunctionType)]
+    functions = [thing for thing in gc.get_objects() if type(thing) is types.FunctionType]
     codes = {thing.__code__ for thing in functions if thing.__code__.co_filename.startswith(folders)}
     left = 0
 
