@@ -80,6 +80,8 @@ _LONGEST_PACKET = 1 << 10
 _GRACE_S = 1.0
 # After how long without a message a queue that is drained has no more.
 _DRAINED_S = 1.0
+# How often that is looked at; one who sleeps as long as a few looks take waits in vain.
+_DRAIN_TICK_S = 0.01
 _SLACK = 1 << 20
 
 
@@ -305,7 +307,7 @@ class _Trial:
                     watch.moved()
             elif watch.pausing():
                 self._end_permits()
-            if self._drained is not None and watch.still():
+            if self._drained is not None and self._drained.is_open and watch.idle_s() > _DRAINED_S:
                 return  # the heal is over, and showed what it could: to drain is a favour, and no test
             if watch.still() or self._interrupted:
                 self._tell_where("where" if self._interrupted else "stuck", watch)
@@ -409,7 +411,7 @@ class _Trial:
         if self._stage.adapter.guarantees.order == "none":
             # It may hand out once more, after a while, what somebody took and did not confirm.
             return watch.idle_s() > max(_DRAINED_S, self._plan.patience_s)
-        asleep = bool(used) and before == self._seen_draining and watch.idle_s() > _TICK_S
+        asleep = bool(used) and before == self._seen_draining and watch.idle_s() > 3 * _DRAIN_TICK_S
         return asleep or watch.idle_s() > _DRAINED_S
 
     def _is_balanced(self) -> bool:
@@ -444,7 +446,8 @@ class _Trial:
     def _events(self) -> None:
         """Wait until something happens, or a tick has passed."""
         self._parent.check()
-        for descriptor, _ in self._poll.poll(self._outside.wait_s(_TICK_S) * 1000):
+        tick_s = _DRAIN_TICK_S if self._is_draining() else _TICK_S
+        for descriptor, _ in self._poll.poll(self._outside.wait_s(tick_s) * 1000):
             if descriptor == self._control.fileno():
                 if not self._control.recv(_LONGEST_PACKET):
                     raise Orphaned

@@ -123,22 +123,23 @@ def _fault(draw: st.DrawFn, peer: str, most_messages: int, adapter: Adapter) -> 
     if _has_fifo(adapter):
         able += [Remove, Foreign] if adapter.guarantees.foreign_bytes else [Remove]
     kind = draw(st.sampled_from(able))
+    # The place comes last: a simpler one takes fewer draws, and those behind it would mean something else then.
     if kind is Kill:
-        return Kill(peer, at(), draw(st.sampled_from(SIGNALS)), draw(st.booleans()))
+        return Kill(peer, signal=draw(st.sampled_from(SIGNALS)), replace=draw(st.booleans()), at=at())
     if kind is Pause:
-        return Pause(peer, at(), draw(st.floats(0, 0.05, allow_nan=False)))
+        return Pause(peer, seconds=draw(st.floats(0, 0.05, allow_nan=False)), at=at())
     if kind is Delay:
-        return Delay(peer, at_or_again(), draw(st.floats(0, 0.01, allow_nan=False)))
+        return Delay(peer, seconds=draw(st.floats(0, 0.01, allow_nan=False)), at=at_or_again())
     if kind is Limit:
-        return Limit(peer, at(), draw(st.integers(0, 2)))
+        return Limit(peer, descriptors=draw(st.integers(0, 2)), at=at())
     if kind is Error:
-        return Error(peer, call(kinds), draw(st.sampled_from(ERRNOS)))
+        return Error(peer, errno=draw(st.sampled_from(ERRNOS)), at=call(kinds))
     if kind is Short:
-        return Short(peer, call(transfers), draw(st.integers(1, 100)))
+        return Short(peer, size=draw(st.integers(1, 100)), at=call(transfers))
     if kind is Remove:
         return Remove(peer, triggers.Messages(draw(n)), draw(st.booleans()))
     if kind is Foreign:
-        return Foreign(peer, at_or_again(), draw(st.integers(1, 200)))
+        return Foreign(peer, size=draw(st.integers(1, 200)), at=at_or_again())
     return Noop(peer, at())
 
 
