@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from . import _loading
 from ._errors import HarnessError
@@ -110,9 +110,9 @@ class Ancestor:
         It has the environment and the working directory that this process has now. It finds modules where this process
         does, and then in these *places*.
         """
-        now = _surroundings()
-        if now != self._inherited:
-            (directory / SURROUNDINGS_FILE).write_text(json.dumps(now))
+        now, before = _surroundings(), self._inherited
+        if now != before:
+            (directory / SURROUNDINGS_FILE).write_text(json.dumps(now.since(before)))
         mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             with theirs:
@@ -207,11 +207,23 @@ def _is_inherited(descriptor: int) -> bool:
         return False
 
 
-def _surroundings() -> dict[str, Any]:
-    """Return what a child would inherit that a test may change: environment and working directory."""
+class _Surroundings(NamedTuple):
+    """What a child would inherit that a test may change."""
+
+    environment: dict[str, str]
+    directory: str | None
+
+    def since(self, before: _Surroundings) -> dict[str, Any]:
+        """Return what has changed: variables that are there now, those that are gone, and the directory."""
+        changed = dict(self.environment.items() - before.environment.items())
+        gone = sorted(before.environment.keys() - self.environment.keys())
+        return {"changed": changed, "gone": gone, "directory": self.directory}
+
+
+def _surroundings() -> _Surroundings:
     with contextlib.suppress(OSError):  # it has been removed, say
-        return {"environment": dict(os.environ), "directory": os.getcwd()}
-    return {"environment": dict(os.environ), "directory": None}
+        return _Surroundings(dict(os.environ), os.getcwd())
+    return _Surroundings(dict(os.environ), None)
 
 
 def _path() -> list[str]:

@@ -121,13 +121,14 @@ def orphaned(_number: int, _frame: object) -> None:
 def adopt_surroundings(directory: Path) -> None:
     """Take over the client's environment and working directory, if they have changed since it started the ancestor."""
     try:
-        changed = json.loads((directory / SURROUNDINGS_FILE).read_text())
+        since = json.loads((directory / SURROUNDINGS_FILE).read_text())
     except FileNotFoundError:
         return
-    os.environ.clear()
-    os.environ.update(changed["environment"])
-    if changed["directory"] is not None:
-        os.chdir(changed["directory"])
+    for name in since["gone"]:
+        os.environ.pop(name, None)
+    os.environ.update(since["changed"])
+    if since["directory"] is not None:
+        os.chdir(since["directory"])
 
 
 class Parent:

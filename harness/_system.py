@@ -19,7 +19,7 @@ from pathlib import Path
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 # For threads that end by themselves once the queue is closed.
-_GRACE_S = 1.0
+_GRACE_S = 0.5
 # A default has to be there even where nobody is killed: this is imported on any system.
 _SIGKILL = int(getattr(signal, "SIGKILL", 9))
 

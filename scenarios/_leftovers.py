@@ -19,6 +19,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from monkeywrench.harness import _system
+
 _NAME = re.compile(r"monkeywrench-(\d+)-\w+")
 _MAIN = b"monkeywrench.harness._ancestor"
 # A process whose owner has just ended is about to end.
@@ -58,6 +60,8 @@ def find() -> Leftovers:
     """Return what earlier runs of this user's have left behind. Opens and changes nothing."""
     end = time.monotonic() + _GRACE_S
     while (strays := list(_strays())) and time.monotonic() < end:
+        if all(_system.stopped(stray.pid) for stray in strays):
+            break  # no such one ends by itself
         time.sleep(_LOOK_S)
     return Leftovers(strays, list(_directories({stray.pid for stray in strays})))
 

@@ -221,7 +221,8 @@ class Looks(Packets):
         self.flag.touch()
 
 
-def test_points_of_a_peer_that_only_looked_less_often_are_left_out(tmp_path):
+def test_points_of_a_peer_that_only_looked_less_often_are_left_out(monkeypatch, tmp_path):
+    monkeypatch.setattr("monkeywrench.harness.survey._ATTEMPTS", 2)
     trial = Trial(Looks(tmp_path / "flag"), seed=3, messages=1, large_every=0)
     found = trial.crash_points(of="consumer")
     assert found.valid, found
