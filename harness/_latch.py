@@ -19,9 +19,8 @@ class Latch:
         """Whether those who wait may go on; known to the process that opens it."""
         return self._writer < 0
 
-    @property
-    def is_open_elsewhere(self) -> bool:
-        """Whether those who wait may go on; known to those, without waiting."""
+    def look(self) -> bool:
+        """Return whether those who wait may go on, for one of them, who does not wait."""
         poll = select.poll()
         poll.register(self._reader, 0)
         return bool(poll.poll(0))

@@ -216,7 +216,7 @@ def _consume(stage: Stage, part: Part, recorder: log.Recorder, nemesis: Nemesis,
     get, record, explain = stage.adapter.get, recorder.append, stage.workload.explain
     count, producer, failures = 0, -1, 0
     opened: int | None = None
-    while producer != part.last or not (part.drained is None or part.drained.is_open_elsewhere):
+    while producer != part.last or not (part.drained is None or part.drained.look()):
         if part.faults:
             nemesis.begins(f"get {count + 1}", count + 1)
         record(log.DEQUEUE_INVOKE)

@@ -375,7 +375,7 @@ class _Trial:
         producer = next((part.name for part in self._alive.values() if part.role == _peer.PRODUCER), None)
         if producer is None:
             return False
-        return self._permits is None or self._logged(producer, log.ENQUEUE_OK) < self._permits.given
+        return self._permits is None or self._recorders[producer].count(log.ENQUEUE_OK) < self._permits.given
 
     def _end_permits(self) -> None:
         """Have the producer of last messages close the queue, once it has put what it may."""
@@ -484,11 +484,7 @@ class _Trial:
         name = replacement_of(part.name)
         if name in self._plan.replacements and name not in self._recorders:
             self._lift()
-            self._start(name, part.messages - self._logged(part.name, log.ENQUEUE_INVOKE))
-
-    def _logged(self, name: str, code: int) -> int:
-        """Return how many events of a kind a peer has recorded."""
-        return sum(record.code == code for record in log.read_records(str(self._directory / f"{name}{LOG_SUFFIX}")))
+            self._start(name, part.messages - self._recorders[part.name].count(log.ENQUEUE_INVOKE))
 
     def _ended(self, pid: int, part: _peer.Part, status: int) -> None:
         del self._alive[pid]

@@ -163,16 +163,9 @@ class Wrench:
         verdict = runner.keep(verdict, directory)
         if adapter is not None and not adapters.is_found_again(adapter):
             return verdict.replayed_by(f"this test again, with seed={verdict.history.plan.seed}")
-        config = self._node.config
-        path = [str(config.rootpath / entry) for entry in config.getini("pythonpath")]
-        if verdict.replay and path and verdict.history.plan.queue not in adapters.ADAPTERS:
-            # pytest alone looks for modules there.
-            before = [os.environ["PYTHONPATH"]] if os.environ.get("PYTHONPATH") else []
-            import shlex
-
-            line = f"PYTHONPATH={shlex.quote(os.pathsep.join([*path, *before]))} {verdict.replay}"
-            return verdict.replayed_by(line)
-        return verdict
+        if verdict.replay is None or verdict.history.plan.queue in adapters.ADAPTERS:
+            return verdict
+        return verdict.replayed_by(_with_path(self._node.config, verdict.replay))
 
     def _seed(self) -> int | None:
         """Return the seed of the next trial that is not given one; None if a new one is to be drawn.
@@ -309,6 +302,18 @@ def _setting(node: Any, name: str) -> Any:
             return marker.kwargs[name]
     chosen = node.config.getoption(f"wrench_{name}")
     return chosen if chosen is not None else node.config.getini(f"wrench_{name}") or None
+
+
+def _with_path(config: pytest.Config, line: str) -> str:
+    """Return a command line that finds modules where pytest alone looks for them, by its ini key ``pythonpath``."""
+    places = [str(config.rootpath / entry) for entry in config.getini("pythonpath")]
+    if not places:
+        return line
+    import shlex
+
+    if there := os.environ.get("PYTHONPATH"):
+        places.append(there)
+    return f"PYTHONPATH={shlex.quote(os.pathsep.join(places))} {line}"
 
 
 @pytest.fixture

@@ -131,6 +131,12 @@ class QueueSuite:
                 pytest.skip(f"no POSIX system cuts a {which}, and {trial.plan.queue} does not promise foreign_bytes")
         return found
 
+    def _wrapped(self, monkeywrench: Wrench, adapter: Adapter, **settings: Any) -> Trial:
+        """Return a new trial of an adapter around the queue's, which is called as the queue is everywhere else."""
+        trial = self.trial(monkeywrench, queue=adapter, **settings)
+        trial.plan = dataclasses.replace(trial.plan, queue=reference_of(self.queue))
+        return trial
+
     def _middle(self, trial: Trial, peer: str, operation: str, *kinds: str, **only: bool) -> CountedCall:
         __tracebackhide__ = True
         found = self.places(trial, peer, operation, *kinds, **only)
@@ -149,15 +155,12 @@ class QueueSuite:
     def test_delivers_sizes_around_pipe_buf(self, monkeywrench: Wrench) -> None:
         """A message arrives whole, whether what is written of it is just below PIPE_BUF, just that, or just above."""
         count = len(_Padded.SIZES)
-        trial = self.trial(monkeywrench, queue=_Padded(self.queue), messages=count, producers=2)
-        trial.plan = dataclasses.replace(trial.plan, queue=reference_of(self.queue))  # as it is called everywhere else
-        self.prove(trial)
+        self.prove(self._wrapped(monkeywrench, _Padded(self.queue), messages=count, producers=2))
 
     def test_delivers_what_is_false_or_none(self, monkeywrench: Wrench) -> None:
         """A message that is None, false, zero or empty arrives as what it is: nobody takes it for no message."""
         heralded = _Heralded(self.queue)
-        trial = self.trial(monkeywrench, queue=heralded, messages=max(2 * len(heralded.heralds), self.messages))
-        trial.plan = dataclasses.replace(trial.plan, queue=reference_of(self.queue))  # as it is called everywhere else
+        trial = self._wrapped(monkeywrench, heralded, messages=max(2 * len(heralded.heralds), self.messages))
         if heralded.guarantees.order != "per-producer":
             pytest.skip(f"{trial.plan.queue} promises no order: nobody knows which message belongs to which")
         self.prove(trial)
