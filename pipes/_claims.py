@@ -104,10 +104,10 @@ def read(directory: int, name: str, claim: Claim) -> bytes:
         except FileNotFoundError as error:
             raise BadClaimError(f"its file {name} is missing") from error
         except OSError as error:
-            regular = _is_regular(directory, name)
-            if regular is False:
+            there = _status(directory, name)
+            if there is not None and not stat.S_ISREG(there.st_mode):
                 raise BadClaimError(f"{name} is no regular file") from error
-            if regular and isinstance(error, PermissionError):
+            if there is not None and isinstance(error, PermissionError) and not _lets_read(there):
                 # The file itself refuses, not the way to it: it would for ever, and hold up what comes behind.
                 raise BadClaimError(f"{name} may not be read") from error
             raise
@@ -166,9 +166,14 @@ def _open(opened: list[int], directory: int, name: str, flags: int, mode: int = 
     return opened[-1]
 
 
-def _is_regular(directory: int, name: str) -> bool | None:
-    """Whether this is a regular file, or None if that is not known. What cannot be asked now may be asked again."""
+def _status(directory: int, name: str) -> os.stat_result | None:
+    """Return what can be seen of a file, or None: what cannot be asked now may be asked again."""
     try:
-        return stat.S_ISREG(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode)
+        return os.stat(name, dir_fd=directory, follow_symlinks=False)
     except OSError:
         return None
+
+
+def _lets_read(status: os.stat_result) -> bool:
+    """Whether the file's mode lets this user read it, as far as that says."""
+    return bool(status.st_mode & (stat.S_IRUSR if status.st_uid == os.geteuid() else stat.S_IRGRP | stat.S_IROTH))
