@@ -39,7 +39,7 @@ from typing import Any, Final, NoReturn
 import ormsgpack
 from ormsgpack import Ext, packb, unpackb
 
-from ._errors import MessageTooDeepError, MessageTooLargeError, UndecodableError
+from ._errors import MessageTooDeepError, MessageTooLargeError, UndecodableError, shown
 
 __all__ = [
     "MAX_BYTES",
@@ -461,23 +461,14 @@ def _place_of_unknown(message: object) -> tuple[str, object] | None:
                 continue
             seen.add(id(value))
             if kind is dict:
-                below += [(f"the key {_short(key)} of {where}", key) for key in value if type(key) not in _LEAVES]
-                below += [(f"{where}[{_short(key)}]", item) for key, item in value.items()]
+                below += [(f"the key {shown(key)} of {where}", key) for key in value if type(key) not in _LEAVES]
+                below += [(f"{where}[{shown(key)}]", item) for key, item in value.items()]
             elif kind is list or kind is tuple:
                 below += [(f"{where}[{index}]", item) for index, item in enumerate(value)]
             else:
-                below += [(f"the member {_short(item)} of {where}", item) for item in value]
+                below += [(f"the member {shown(item)} of {where}", item) for item in value]
         level = below
     return None
-
-
-def _short(value: object) -> str:
-    """A short text for `value`, which may be of a stranger's type: its own `repr` is asked, but not trusted."""
-    try:
-        text = repr(value)
-    except Exception:
-        text = object.__repr__(value)
-    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _refuse_large(encoded: bytes) -> None:

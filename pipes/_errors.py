@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from collections.abc import Callable
+from typing import Any, Final
 
 __all__ = [
     "ForeignBytesWarning",
@@ -22,6 +24,7 @@ __all__ = [
     "UndecodableError",
     "UndeliveredWarning",
     "UnsafePipeError",
+    "shown",
     "warn",
 ]
 
@@ -92,6 +95,21 @@ class UndeliveredWarning(RuntimeWarning):
     def __init__(self, message: str, count: int = 0) -> None:
         super().__init__(message)
         self.count = count
+
+
+_LONGEST_SHOWN: Final = 60
+
+
+def shown(value: Any, text_of: Callable[[Any], str] = repr) -> str:
+    """Return a short text for a value that is refused, which may be of a stranger's type: its own text is asked
+    for, but not trusted, and nobody needs to know why there is none.
+    """
+    try:
+        text = text_of(value)
+    except Exception:
+        # Python writes no number with too many digits, except in a base that is a power of two.
+        text = hex(value) if type(value) is int else object.__repr__(value)
+    return text if len(text) <= _LONGEST_SHOWN else text[: _LONGEST_SHOWN - 3] + "..."
 
 
 _PACKAGE = os.path.dirname(__file__) + os.sep

@@ -12,13 +12,13 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Any, ClassVar, Final, NoReturn, Self
 
 from . import _claims, _stream
 from ._codec import decode, decode_batch, encode, encode_batch, short_run
-from ._errors import ForeignBytesWarning, QueueBusyError, QueueClosedError, UndecodableError, warn
+from ._errors import ForeignBytesWarning, QueueBusyError, QueueClosedError, UndecodableError, shown, warn
 from ._fifo import EXISTING, NEW, REUSE, Fifo, Use, closed_error, no_fork
 from ._frames import (
     BATCH,
@@ -50,9 +50,6 @@ _WRITE_ATTEMPTS: Final = 100
 # How often a get looks again before it goes to sleep. To fall asleep and be woken takes longer than ten looks, and the
 # producer pays its part of it; with a single processor there is nobody to look out for.
 _SPINS: Final = 10 if (os.cpu_count() or 1) > 1 else 0
-
-
-_LONGEST_SHOWN: Final = 60
 
 
 class SimplePipeQueue:
@@ -725,22 +722,12 @@ def _unpickled(
     return self
 
 
-def _shown(value: Any, text_of: Callable[[Any], str] = repr) -> str:
-    """A short text for a value that is refused, whatever it is."""
-    try:
-        text = text_of(value)
-    except Exception:
-        # Python writes no number with too many digits, except in a base that is a power of two.
-        text = hex(value) if isinstance(value, int) else object.__repr__(value)
-    return text if len(text) <= _LONGEST_SHOWN else text[: _LONGEST_SHOWN - 3] + "..."
-
-
 def checked_count(n: int) -> int:
     """Return `n`, or raise the error that says what it must be."""
     if isinstance(n, bool) or not isinstance(n, int):
-        raise TypeError(f"n must be a number of messages; not {_shown(n)}")
+        raise TypeError(f"n must be a number of messages; not {shown(n)}")
     if n < 0:
-        raise ValueError(f"n must be 0 messages or more; not {_shown(n)}")
+        raise ValueError(f"n must be 0 messages or more; not {shown(n)}")
     return n
 
 
@@ -760,12 +747,12 @@ def checked_timeout(timeout: float | None) -> float | None:
         return None
     if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
         raise TypeError(
-            f"timeout must be a number of seconds, or None to wait as long as it takes; not {_shown(timeout)} "
+            f"timeout must be a number of seconds, or None to wait as long as it takes; not {shown(timeout)} "
             "(put_nowait and get_nowait do not wait)"
         )
     if not timeout >= 0:
         raise ValueError(
-            f"timeout must be 0 seconds or more, or None to wait as long as it takes; not {_shown(timeout)}"
+            f"timeout must be 0 seconds or more, or None to wait as long as it takes; not {shown(timeout)}"
         )
     return timeout
 
@@ -784,18 +771,18 @@ def _checked_capacity(capacity: int | None) -> int | None:
     if capacity is None:
         return None
     if isinstance(capacity, bool) or not isinstance(capacity, int):
-        raise TypeError(f"capacity must be a number of bytes, or None for the default; not {_shown(capacity)}")
+        raise TypeError(f"capacity must be a number of bytes, or None for the default; not {shown(capacity)}")
     if not 0 < capacity < 1 << 31:
         most = (1 << 31) - 1
-        raise ValueError(f"capacity must be from 1 to {most} bytes, or None for the default; not {_shown(capacity)}")
+        raise ValueError(f"capacity must be from 1 to {most} bytes, or None for the default; not {shown(capacity)}")
     return capacity
 
 
 def _checked_mode(mode: int) -> int:
     if isinstance(mode, bool) or not isinstance(mode, int):
-        raise TypeError(f"mode must be permissions such as 0o600; not {_shown(mode)}")
+        raise TypeError(f"mode must be permissions such as 0o600; not {shown(mode)}")
     if not 0 <= mode <= 0o777 or mode & 0o600 != 0o600:
-        raise ValueError(f"mode must be from 0o600 to 0o777, and let the owner read and write; not {_shown(mode, oct)}")
+        raise ValueError(f"mode must be from 0o600 to 0o777, and let the owner read and write; not {shown(mode, oct)}")
     return mode
 
 

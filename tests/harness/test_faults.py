@@ -474,7 +474,7 @@ class KeepsADatabase(SimplePipeQueueAdapter):
         except sqlite3.OperationalError:
             if self.error is None:
                 raise
-            raise self.error  # noqa: B904
+            raise self.error  # noqa: B904 -- that it says nothing of what it came of is what is tested
         super().put(end, message)
 
 

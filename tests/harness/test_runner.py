@@ -809,7 +809,7 @@ class Pile(Adapter):
                 message = mine.read_bytes()
                 mine.unlink()
                 return pickle.loads(message)
-            time.sleep(0.001)
+            time.sleep(0.001)  # as such queues do: nothing tells of a new file
 
     def waiting(self):
         return sorted((path for path in self.directory.iterdir() if not path.suffix), reverse=True)
@@ -872,7 +872,7 @@ class OpensInPairs(Adapter):
 
     def get(self, end):
         while not (data := end.read(4096)):
-            time.sleep(0.001)  # the end of the file, until another producer opens it
+            time.sleep(0.001)  # the end of the file, until another producer opens it, of which nothing tells
         return pickle.loads(data)
 
     def close(self, end):
